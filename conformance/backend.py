@@ -1,0 +1,343 @@
+"""The backend as a target: its pinned endpoints, who may call them, and the people and links to call them on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from filelock import FileLock
+
+from conformance.database import Database
+from conformance.environment import Environment
+from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violation
+from conformance.exchange import Client, Exchange, Header, Request
+from conformance.redaction import Redactor
+from conformance.states import ProviderStates
+from contracts import Contracts
+
+SECRET_HEADER = "X-TRR-Internal-Admin-Secret"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a call: the values of the two auth headers, None where the header is not sent."""
+
+    authorization: str | bytes | None = None
+    secret: str | bytes | None = None
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """The auth headers."""
+        pairs = (("Authorization", self.authorization), (SECRET_HEADER, self.secret))
+        return tuple((name, value) for name, value in pairs if value is not None)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A photo in a person's gallery, with the flag that it had when the state was made."""
+
+    link_id: str
+    served_url: str
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A person and the links of their gallery, in the backend's order."""
+
+    person_id: str
+    links: tuple[Link, ...]
+
+    @property
+    def flagged(self) -> tuple[Link, ...]:
+        """The links that were seeds when the state was made."""
+        return tuple(link for link in self.links if link.flagged)
+
+    @property
+    def unflagged(self) -> tuple[Link, ...]:
+        """The links that were no seeds when the state was made."""
+        return tuple(link for link in self.links if not link.flagged)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A photos answer of the pinned shape."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    exchange: Exchange
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The `served_url` of each row, in order."""
+        return tuple(row["served_url"] for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A person's photos at rest, as multisets of `served_url`: all of them, and the seeds."""
+
+    every: Counter[str]
+    seeds: Counter[str]
+    exchange: Exchange = field(compare=False)
+
+    def without(self, *urls: str) -> Snapshot:
+        """The snapshot without some addresses."""
+        every, seeds = (Counter({u: n for u, n in c.items() if u not in urls}) for c in (self.every, self.seeds))
+        return Snapshot(every, seeds, self.exchange)
+
+    def as_lists(self) -> dict[str, list[str]]:
+        """For messages."""
+        return {
+            "seed_only=false": sorted(self.every.elements()),
+            "seed_only=true": sorted(self.seeds.elements()),
+        }
+
+
+class Backend:
+    """A TRR-Backend at some address, and what the environment lets us do with it."""
+
+    def __init__(
+        self, environment: Environment, client: Client, contracts: Contracts, redactor: Redactor, *, may_write: bool
+    ) -> None:
+        self.environment = environment
+        self.client = client
+        self.contracts = contracts
+        self.redactor = redactor
+        self.may_write = may_write
+        self.states = ProviderStates(environment, client, "backend_states_url")
+        self._base = environment.need("backend_url")
+        database_url = environment.get("database_url")
+        self._database = None if database_url is None else Database(database_url, "database_url")
+        self._accepts_toggles: bool = False
+
+    def another(self) -> Backend:
+        """The same backend over a connection of its own, for another thread."""
+        return Backend(self.environment, self.client.another(), self.contracts, self.redactor, may_write=self.may_write)
+
+    # --- callers ---
+
+    @property
+    def service(self) -> Caller:
+        """The deployed app: service role with the right secret."""
+        return Caller(
+            f"Bearer {self.environment.credential('service_role_token')}",
+            self.environment.credential("internal_admin_secret"),
+        )
+
+    @property
+    def reader(self) -> Caller:
+        """Screenalytics: the service token of the photos endpoint."""
+        return Caller(f"Bearer {self.environment.credential('screenalytics_token')}")
+
+    # --- the pinned endpoints ---
+
+    def toggle_url(self, person_id: str, link_id: str) -> str:
+        """The address of a link's flag; ids are percent-encoded whole."""
+        return (
+            f"{self._base}/api/v1/admin/person/{quote(person_id, safe='')}"
+            f"/gallery/{quote(link_id, safe='')}/facebank-seed"
+        )
+
+    def photos_url(self, person_id: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        """The address of a person's photos."""
+        url = f"{self._base}/api/v1/screenalytics/people/{quote(person_id, safe='')}/photos"
+        return f"{url}?{urlencode(query)}" if query else url
+
+    def toggle(
+        self,
+        person_id: str,
+        link_id: str,
+        value: Any = None,
+        *,
+        body: bytes | None = None,
+        caller: Caller | None = None,
+        method: str = "PATCH",
+        changes_nothing: bool = False,
+    ) -> Exchange:
+        """Sends a toggle of `value`, or with `body` as it is, by the service unless `caller` says otherwise.
+
+        `changes_nothing` marks the refusal probes that carry the flag's present value: they may be sent where nothing
+        may be written.
+        """
+        if not (self.may_write or changes_nothing):
+            raise NotVerified(f"{self.environment.name} is production: writing needs --allow-writes")
+        content = json.dumps({"facebank_seed": value}).encode() if body is None else body
+        headers = ((self.service if caller is None else caller).headers) + (("Content-Type", "application/json"),)
+        return self.client.send(Request(method, self.toggle_url(person_id, link_id), headers, content))
+
+    def photos(
+        self, person_id: str, query: Sequence[tuple[str, str]] = (), *, caller: Caller | None = None
+    ) -> Exchange:
+        """Asks for a person's photos, by Screenalytics unless `caller` says otherwise."""
+        headers = (self.reader if caller is None else caller).headers
+        return self.client.send(Request("GET", self.photos_url(person_id, query), headers))
+
+    # --- steps: premises of a check that is about something else ---
+
+    def set_flag(self, person_id: str, link: Link, value: bool) -> Exchange:
+        """Toggles as the deployed app does; anything but 200 breaks the premise AUTH-04."""
+        exchange = self.toggle(person_id, link.link_id, value)
+        if exchange.status != 200:
+            raise PremiseBroken(
+                "AUTH-04",
+                "a toggle by the service role with the right secret was not accepted",
+                expected="200",
+                actual=exchange.outcome(),
+                exchange=exchange,
+            )
+        return exchange
+
+    def listing(
+        self, person_id: str, seed_only: bool | None, *, limit: int | None = None, offset: int | None = None
+    ) -> Listing:
+        """A person's photos; anything but a 200 of the pinned shape breaks the premise PHO-01."""
+        pairs = (
+            ("seed_only", None if seed_only is None else str(seed_only).lower()),
+            ("limit", limit),
+            ("offset", offset),
+        )
+        exchange = self.photos(person_id, [(key, str(value)) for key, value in pairs if value is not None])
+        try:
+            return read_listing(exchange)
+        except Violation as broken:
+            raise PremiseBroken(
+                "PHO-01", broken.message, expected=broken.expected, actual=broken.actual, exchange=exchange
+            ) from None
+
+    def snapshot(self, person_id: str) -> Snapshot:
+        """A person's photos as they stand, read as a consumer reads them."""
+        every = self.listing(person_id, seed_only=False)
+        seeds = self.listing(person_id, seed_only=True)
+        return Snapshot(Counter(every.urls), Counter(seeds.urls), seeds.exchange)
+
+    def is_seed(self, person_id: str, link: Link) -> bool:
+        """Whether the link is among the person's seeds, as a consumer sees it."""
+        return link.served_url in self.listing(person_id, seed_only=True).urls
+
+    def stored(self, person: Gallery) -> list[dict[str, Any]] | None:
+        """The whole rows of a gallery's links in `core.media_links`, or None where the environment has no database."""
+        return self.stored_links([link.link_id for link in person.links])
+
+    def stored_links(self, link_ids: Sequence[str]) -> list[dict[str, Any]] | None:
+        """The whole rows of some links in `core.media_links`, or None where the environment has no database."""
+        if self._database is None:
+            return None
+        query = "select to_jsonb(l) as link from core.media_links l where l.id = any(%(ids)s::uuid[]) order by l.id"
+        return self._database.rows(query, ids=list(link_ids))
+
+    # --- people and links ---
+
+    @contextmanager
+    def gallery(self, *, seeded: int = 0, unseeded: int = 0, unhosted: int = 0) -> Iterator[Gallery]:
+        """A fresh person with a gallery of so many flagged, unflagged, and unflagged links without a hosted copy."""
+        with self.states.given("person with gallery", seeded=seeded, unseeded=unseeded, unhosted=unhosted) as values:
+            yield _gallery(values, seeded, unseeded + unhosted)
+
+    @contextmanager
+    def some_link(self) -> Iterator[Gallery]:
+        """A person's link to try things on: a fresh one, or the environment's `seeded_person` without provider states.
+
+        The gallery has this one link that may be toggled (flagged at first); there may be other photos. The fixture's
+        flag is put back, and one run at a time uses it.
+        """
+        if self.environment.get("backend_states_url") is not None:
+            with self.gallery(seeded=1, unseeded=1) as gallery:
+                yield Gallery(gallery.person_id, gallery.flagged)
+            return
+        try:
+            fixture = self.environment.fixture("seeded_person")
+        except NotVerified:
+            raise NotVerified("neither backend_states_url nor fixtures.seeded_person is set") from None
+        person_id = fixture["person_id"]
+        with FileLock(_lock_path(self._base, fixture["link_id"]), timeout=600):
+            flagged = fixture["served_url"] in self.listing(person_id, seed_only=True).urls
+            link = Link(fixture["link_id"], fixture["served_url"], flagged)
+            try:
+                yield Gallery(person_id, (link,))
+            finally:
+                if self.may_write and self.is_seed(person_id, link) != flagged:
+                    self.set_flag(person_id, link, flagged)
+
+    @contextmanager
+    def some_person(self) -> Iterator[str]:
+        """The id of a person with photos to read: a fresh one, or one of the environment's fixtures."""
+        if self.environment.get("backend_states_url") is not None:
+            with self.gallery(seeded=1, unseeded=1) as gallery:
+                yield gallery.person_id
+            return
+        for name in ("seeded_person", "unseeded_person"):
+            try:
+                fixture = self.environment.fixture(name)
+            except NotVerified:
+                continue
+            yield fixture["person_id"]
+            return
+        raise NotVerified("neither backend_states_url nor fixtures.seeded_person is set")
+
+    def require_toggles(self) -> None:
+        """Makes sure, once, that this backend accepts toggles at all, so that a refusal means something.
+
+        Raises PremiseBroken for TOG-01 where there is no such endpoint, for AUTH-04 where the service is refused.
+        """
+        if self._accepts_toggles:
+            return
+        with self.some_link() as person:
+            link = person.links[0]
+            exchange = self.toggle(person.person_id, link.link_id, link.flagged, changes_nothing=True)
+            if exchange.status != 200:
+                clause = "TOG-01" if exchange.status in (404, 405) else "AUTH-04"
+                raise PremiseBroken(
+                    clause,
+                    "a toggle by the service role with the right secret was not accepted",
+                    expected="200",
+                    actual=exchange.outcome(),
+                    exchange=exchange,
+                )
+        self._accepts_toggles = True
+
+
+def _gallery(values: Mapping[str, Any], flagged: int, unflagged: int) -> Gallery:
+    """The gallery that a state returned; raises TargetBroken where it is not the one that was asked for."""
+    try:
+        links = tuple(
+            Link(str(row["link_id"]), str(row["served_url"]), row["facebank_seed"] is True) for row in values["links"]
+        )
+        gallery = Gallery(str(values["person_id"]), links)
+    except (KeyError, TypeError):
+        raise TargetBroken("backend_states_url: 'person with gallery' returned no links of the agreed form") from None
+    if (len(gallery.flagged), len(gallery.unflagged)) != (flagged, unflagged):
+        raise TargetBroken("backend_states_url: 'person with gallery' did not make the links that were asked for")
+    return gallery
+
+
+def _lock_path(base: str, link_id: str) -> Path:
+    digest = sha256(f"{base} {link_id.lower()}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"trr-conformance-{digest}.lock"
+
+
+def read_listing(exchange: Exchange) -> Listing:
+    """The rows of a photos answer; raises Violation where it is not a 200 with an array of objects that have a `served_url`."""
+    if exchange.status != 200:
+        raise Violation("the photos were not answered", expected="200", actual=exchange.outcome(), exchange=exchange)
+    try:
+        rows = exchange.answer.json()
+    except ValueError:
+        rows = None
+    if not isinstance(rows, list):
+        raise Violation(
+            "the answer is no JSON array", expected="a JSON array", actual=exchange.answer.text[:200], exchange=exchange
+        )
+    for row in rows:
+        if not isinstance(row, dict) or not isinstance(row.get("served_url"), str):
+            raise Violation(
+                "a row has no string served_url", expected="a string served_url", actual=row, exchange=exchange
+            )
+    return Listing(tuple(rows), exchange)

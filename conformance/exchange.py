@@ -1,0 +1,375 @@
+"""HTTP as the suite speaks it: one request, what came of it, and nothing hidden.
+
+`Client.send` never raises for what a target does. A target that refuses the connection, hangs, closes, floods or answers
+garbage yields an `Exchange` without a response and with the `Failure` that says so. Redirects are not followed, so that
+no credential travels to another host.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import shlex
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from conformance import __version__
+from conformance.errors import NotVerified, TargetBroken
+from conformance.redaction import Redactor
+
+Header = tuple[str, str | bytes]
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+DEFAULT_TIMEOUT_S = 10.0
+SHOWN_BODY_CHARS = 4000
+
+
+class Failure(enum.Enum):
+    """Why there is no usable response."""
+
+    REFUSED = "the connection was refused"
+    CLOSED = "the connection was closed without an answer"
+    TIMEOUT = "there was no complete answer within the time limit"
+    PROTOCOL = "the answer was not HTTP"
+    TOO_LARGE = "the answer was larger than the limit"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request as it was sent. `headers` holds what the suite set, without what the client adds."""
+
+    method: str
+    url: str
+    headers: tuple[Header, ...] = ()
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HTTP response, its body whole and decoded by its Content-Encoding."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, its name in any case."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8, with replacement characters where it is none."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError where it is none (NaN and Infinity are none)."""
+
+        def refuse(constant: str) -> Any:
+            raise ValueError(f"{constant} is not JSON")
+
+        try:
+            return json.loads(self.body, parse_constant=refuse)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and what came of it: a response or a failure. Times are seconds of the monotonic clock."""
+
+    request: Request
+    response: Response | None
+    failure: Failure | None
+    started: float
+    ended: float
+
+    @property
+    def status(self) -> int:
+        """The response's status; raises NotVerified for a 429 and a refused connection, TargetBroken without an answer."""
+        return self.answer.status
+
+    @property
+    def answer(self) -> Response:
+        """The response of a request that deserves one; raises as `status` does."""
+        if self.response is None:
+            problem = f"{self.request.method} {self.request.url}: {self.failure.value if self.failure else 'no answer'}"
+            if self.failure is Failure.REFUSED:
+                raise NotVerified(problem)
+            raise TargetBroken(problem, self)
+        if self.response.status == 429:
+            raise NotVerified(f"{self.request.method} {self.request.url}: 429, the target limits the rate")
+        return self.response
+
+    def outcome(self) -> str:
+        """What came, in a few words: `403 Forbidden`, or why there is no answer."""
+        if self.response is None:
+            return self.failure.value if self.failure else "no answer"
+        phrase = httpx.codes.get_reason_phrase(self.response.status)
+        return f"{self.response.status} {phrase}".strip()
+
+    def as_dict(self, redactor: Redactor) -> dict[str, Any]:
+        """The exchange as report.json holds it: redacted, bodies cut to a readable length."""
+        request: dict[str, Any] = {
+            "method": self.request.method,
+            "url": self.request.url,
+            "headers": [[name, _shown(value)] for name, value in self.request.headers],
+            "body": None if self.request.body is None else _cut(self.request.body.decode("utf-8", "replace"), redactor),
+        }
+        response: dict[str, Any] | None = None
+        if self.response is not None:
+            response = {
+                "status": self.response.status,
+                "headers": [list(header) for header in self.response.headers],
+                "body": _cut(self.response.text, redactor),
+            }
+        return redactor.value({"request": _header_object(request), "response": _header_object(response)})
+
+    def curl(self, redactor: Redactor) -> str:
+        """The request as a curl command line, redacted."""
+        words = ["curl", "-i", "-X", self.request.method, "--path-as-is", self.request.url]
+        for name, value in self.request.headers:
+            # curl drops a header that ends in a colon, and sends it empty for a semicolon
+            words += ["-H", f"{name}: {_shown(value)}" if value else f"{name};"]
+        if self.request.body is not None:
+            words += ["--data-binary", _cut(self.request.body.decode("utf-8", "backslashreplace"), redactor)]
+        return redactor.text(shlex.join(redactor.text(word) for word in words))
+
+
+def _header_object(message: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The message with its header lines as one object; a repeated name's values are joined as HTTP allows."""
+    if message is None:
+        return None
+    headers: dict[str, str] = {}
+    for name, value in message["headers"]:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return {**message, "headers": headers}
+
+
+def _shown(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _cut(text: str, redactor: Redactor) -> str:
+    # redacted before it is cut: half a secret at the cut would not be recognised
+    text = redactor.text(text)
+    return text if len(text) <= SHOWN_BODY_CHARS else f"{text[:SHOWN_BODY_CHARS]}… ({len(text)} characters)"
+
+
+# --- the wire --------------------------------------------------------------------------------------------------------
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    """A socket on which no single operation outlives the deadline of the exchange that it serves."""
+
+    def __init__(self, stream: httpcore.NetworkStream, backend: _DeadlineBackend) -> None:
+        self._stream, self._backend = stream, backend
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._backend.remaining(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._backend.remaining(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        remaining = self._backend.remaining(httpcore.ConnectTimeout)
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, remaining), self._backend)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _DeadlineBackend(httpcore.NetworkBackend):
+    """Opens sockets that share one deadline; a peer that drips a byte at a time cannot stretch it."""
+
+    def __init__(self) -> None:
+        self._backend = httpcore.SyncBackend()
+        self.deadline = float("inf")
+
+    def remaining(self, timeout_error: type[Exception]) -> float:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
+            raise timeout_error("deadline")
+        return remaining
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *(socket_options or ())]
+        remaining = self.remaining(httpcore.ConnectTimeout)
+        return _DeadlineStream(self._backend.connect_tcp(host, port, remaining, local_address, options), self)
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Transport(httpx.BaseTransport):
+    """httpx over httpcore, with one deadline for the whole exchange instead of one for each read."""
+
+    def __init__(self, *, keepalive: bool = True) -> None:
+        self.backend = _DeadlineBackend()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=1,
+            max_keepalive_connections=1 if keepalive else 0,
+            network_backend=self.backend,
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(
+                    scheme=request.url.raw_scheme,
+                    host=request.url.raw_host,
+                    port=request.url.port,
+                    target=request.url.raw_path,
+                ),
+                headers=request.headers.raw,
+                content=request.stream,
+            )
+        )
+        return httpx.Response(
+            response.status, headers=response.headers, stream=_Stream(response.stream), extensions=response.extensions
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], Failure], ...] = (
+    ((httpcore.ConnectError,), Failure.REFUSED),
+    ((httpcore.TimeoutException,), Failure.TIMEOUT),
+    ((httpcore.ReadError, httpcore.WriteError), Failure.CLOSED),
+    ((httpcore.ProtocolError, httpx.DecodingError, httpx.InvalidURL), Failure.PROTOCOL),
+)
+_TRANSPORT_ERRORS = tuple(error for errors, _ in _FAILURES for error in errors)
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, httpcore.RemoteProtocolError) and "disconnected" in str(error):
+        return Failure.CLOSED
+    return next(failure for errors, failure in _FAILURES if isinstance(error, errors))
+
+
+class Client:
+    """Sends requests one after the other over one kept-alive connection; one client for each thread."""
+
+    def __init__(self, *, run_id: str, timeout_s: float = DEFAULT_TIMEOUT_S, record: Path | None = None) -> None:
+        self._headers = {"User-Agent": f"trr-conformance/{__version__} (run {run_id})", "Accept-Encoding": "identity"}
+        self._timeout_s = timeout_s
+        self._record = None if record is None else record / f"requests-{os.getpid()}.jsonl"
+        self._run_id = run_id
+        self._transport = _Transport()
+        self._http = httpx.Client(transport=self._transport, headers=self._headers, trust_env=False)
+        self._hangs = 0
+
+    def another(self) -> Client:
+        """A client of the same kind with a connection of its own, for another thread."""
+        return Client(run_id=self._run_id, timeout_s=self._timeout_s, record=self._record and self._record.parent)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._http.close()
+
+    def send(self, request: Request) -> Exchange:
+        """Sends the request, whatever comes of it.
+
+        A connection that closes without an answer is tried once more on a fresh one: a server may close a kept-alive
+        connection at any time, and only the second close tells that it was this request's doing.
+        """
+        exchange = self._send(self._http, self._transport, request)
+        if exchange.failure is Failure.CLOSED:
+            transport = _Transport(keepalive=False)
+            with httpx.Client(transport=transport, headers=self._headers, trust_env=False) as http:
+                again = self._send(http, transport, request)
+            # refused now: the first close was the target's end, and says more
+            exchange = exchange if again.failure is Failure.REFUSED else again
+        self._write_down(exchange)
+        return exchange
+
+    def _send(self, http: httpx.Client, transport: _Transport, request: Request) -> Exchange:
+        if self._hangs >= 3:
+            raise TargetBroken(
+                f"{urlsplit(request.url).netloc} let {self._hangs} requests in a row run into the time limit"
+            )
+        started = time.monotonic()
+        transport.backend.deadline = started + self._timeout_s
+        response, failure = None, None
+        try:
+            headers = [
+                (name, value.encode("utf-8") if isinstance(value, str) else value) for name, value in request.headers
+            ]
+            message = http.build_request(
+                request.method,
+                request.url,
+                headers=[(name.encode("ascii"), value) for name, value in headers],
+                content=request.body,
+            )
+            with_body = http.send(message, stream=True)
+            try:
+                body = b"".join(_limited(with_body.iter_bytes()))
+            finally:
+                with_body.close()
+            response = Response(with_body.status_code, tuple(with_body.headers.multi_items()), body)
+        except _TooLarge:
+            failure = Failure.TOO_LARGE
+        except _TRANSPORT_ERRORS as error:
+            failure = _failure(error)
+        self._hangs = self._hangs + 1 if failure is Failure.TIMEOUT else 0
+        return Exchange(request, response, failure, started, time.monotonic())
+
+    def _write_down(self, exchange: Exchange) -> None:
+        """Adds the exchange to the record that `make bench` replays."""
+        if self._record is None:
+            return
+        request = exchange.request
+        line = {
+            "method": request.method,
+            "url": request.url,
+            "headers": [[name, _shown(value)] for name, value in request.headers],
+            "body": None if request.body is None else request.body.decode("latin-1"),
+            "answer": None if exchange.response is None else exchange.response.text,
+        }
+        with self._record.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise _TooLarge
+        yield chunk

@@ -1,0 +1,138 @@
+"""Assertions over exchanges; each raises `Violation` with what another team needs to see."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from conformance.backend import Snapshot
+from conformance.errors import PremiseBroken, Violation
+from conformance.exchange import Exchange, Failure
+
+
+def status(
+    exchange: Exchange, allowed: Collection[int], *, clause: str | None = None, what: str = "the request"
+) -> None:
+    """The answer has one of the allowed statuses."""
+    __tracebackhide__ = True
+    if exchange.status not in allowed:
+        raise Violation(
+            f"{what} was answered {exchange.outcome()}",
+            clause=clause,
+            expected=" or ".join(map(str, sorted(allowed))),
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+
+
+def client_error(
+    exchange: Exchange, *, clause: str | None = None, what: str = "the request", may_close: bool = False
+) -> None:
+    """The answer is a 4xx, or where `may_close`, the connection was closed instead."""
+    __tracebackhide__ = True
+    if may_close and exchange.failure in (Failure.CLOSED, Failure.REFUSED):
+        return
+    if not 400 <= exchange.status < 500:
+        raise Violation(
+            f"{what} was answered {exchange.outcome()}",
+            clause=clause,
+            expected="a 4xx",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+
+
+def not_granted(exchange: Exchange, *, clause: str | None = None, what: str = "the request") -> None:
+    """The answer is no success."""
+    __tracebackhide__ = True
+    if exchange.status < 300:
+        raise Violation(
+            f"{what} was granted",
+            clause=clause,
+            expected="a refusal",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+
+
+def unchanged(
+    before: Snapshot, after: Snapshot, *, what: str, exchange: Exchange | None = None, clause: str | None = None
+) -> None:
+    """Two looks at the same person's photos show the same."""
+    __tracebackhide__ = True
+    if (before.every, before.seeds) != (after.every, after.seeds):
+        raise Violation(
+            f"{what} changed the photos: {difference(before, after)}",
+            clause=clause,
+            expected=before.as_lists(),
+            actual=after.as_lists(),
+            exchange=exchange or after.exchange,
+        )
+
+
+def difference(before: Snapshot, after: Snapshot) -> str:
+    """What is gone from and what is new in either list, in one line."""
+    parts = []
+    for name, old, new in (
+        ("seed_only=false", before.every, after.every),
+        ("seed_only=true", before.seeds, after.seeds),
+    ):
+        parts += [f"{name} lost {url}" for url in (old - new).elements()]
+        parts += [f"{name} gained {url}" for url in (new - old).elements()]
+    return "; ".join(parts)
+
+
+def same_photos(
+    actual: Collection[str], expected: Collection[str], *, what: str, exchange: Exchange, clause: str | None = None
+) -> None:
+    """Two multisets of `served_url` are equal."""
+    __tracebackhide__ = True
+    missing, extra = Counter(expected) - Counter(actual), Counter(actual) - Counter(expected)
+    if missing or extra:
+        lines = [f"{url} is missing" for url in missing.elements()] + [f"{url} is too much" for url in extra.elements()]
+        raise Violation(
+            f"{what}: {'; '.join(lines)}",
+            clause=clause,
+            expected=sorted(expected),
+            actual=sorted(actual),
+            exchange=exchange,
+        )
+
+
+def known_addresses(actual: Collection[str], known: Collection[str], *, exchange: Exchange) -> None:
+    """Premise: each address is one of the gallery's; else addresses are what is wrong (PHO-10), not flags."""
+    __tracebackhide__ = True
+    strange = Counter(actual) - Counter(dict.fromkeys(known, len(actual)))
+    if strange:
+        raise PremiseBroken(
+            "PHO-10",
+            "a photo's served_url is none of the gallery's addresses",
+            expected=sorted(known),
+            actual=sorted(strange),
+            exchange=exchange,
+        )
+
+
+def no_secret(exchange: Exchange, secrets: dict[str, str]) -> None:
+    """No part of the response repeats one of the secrets."""
+    __tracebackhide__ = True
+    response = exchange.answer
+    parts: dict[str, Any] = {f"header {name}": value for name, value in response.headers}
+    parts["the body"] = response.text
+    for part, text in parts.items():
+        for name, secret in secrets.items():
+            if secret in text:
+                raise Violation(
+                    f"{part} of a {exchange.outcome()} repeats {name}",
+                    expected=f"no {name} in it",
+                    actual=f"{part} contains {name}",
+                    exchange=exchange,
+                )
+
+
+def same_text(exchange: Exchange, expected: str, *, what: str) -> None:
+    """The body is this text."""
+    __tracebackhide__ = True
+    if exchange.answer.text != expected:
+        raise Violation(what, expected=expected, actual=exchange.answer.text, exchange=exchange)

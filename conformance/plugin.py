@@ -1,0 +1,392 @@
+"""The pytest plugin: `pytest -p conformance.plugin …`, and what `trr-conformance run` and `smoke` stand on.
+
+It does nothing unless the run selects suites or smoke checks (or names an environment). Then, in the process that the
+user started, it resolves the environment, starts the bundled reference where no other target is named, makes sure that
+the target answers, hands all that to the xdist workers, and turns the tests' results into verdicts, reports and an exit
+code.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import contracts
+from conformance import environment, profiles, report, results, terminal, waivers
+from conformance.bundled import BundledReference
+from conformance.environment import EnvironmentSource
+from conformance.errors import TargetUnreachable, UsageError
+from conformance.exchange import Client, Failure, Request
+from conformance.redaction import Redactor
+from conformance.results import Claim, Judge
+from conformance.verdict import ExitCode, Judgement, Result, Terms, Verdict, judge
+from contracts import Contracts
+
+SUITES = Path(__file__).parent / "suites"
+SMOKE = Path(__file__).parent.parent / "smoke"
+ENVIRONMENTS = Path("smoke/environments.toml")
+
+pytest_plugins = ["conformance.fixtures"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance", "contract conformance")
+    add = group.addoption
+    add("--env", metavar="NAME", help="the environment to check, of the environment file")
+    add("--env-file", metavar="PATH", help="the environment file (default: smoke/environments.toml)")
+    for key in environment.URL_KEYS:
+        add(f"--{key.replace('_', '-')}", metavar="URL", help=f"{key} of an environment made on the command line")
+    add("--target", action="append", metavar="NAME", help="check only this target: backend, app or screenalytics")
+    add("--clause", action="append", metavar="PATTERN", help="check only these clauses: AUTH-03, 'TOG-*'")
+    add(
+        "--require", action="append", metavar="CLAUSES", help="fail unless these clauses are verified; 'all': every one"
+    )
+    # --strict is pytest's own option; here it also makes a SHOULD that fails fail the run
+    add("--waivers", metavar="PATH", help="accepted failures")
+    add("--write-waivers", metavar="PATH", help="draft waivers for what failed")
+    add("--report-dir", metavar="DIR", help="write report.json there")
+    add("--profile", choices=profiles.PROFILES, default="default", help="how hard to try")
+    add("--seed", type=int, default=profiles.DEFAULT_SEED, help="what the random choices are made from")
+    add("--allow-writes", action="store_true", help="on production: toggle the fixtures' own link, and put it back")
+    add("--no-probes", action="store_true", help="on production: send no refusal probes")
+    add("--rogue", metavar="NAME", help="run the bundled reference with this fault")
+    add("--request-timeout", type=float, default=10.0, metavar="SECONDS", help="time limit of one request")
+    add("--record-requests", metavar="DIR", help="write every request down there, with its secrets")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "clause(*ids, level=...): the clauses that the test checks, the main one first")
+    if _is_worker(config):
+        handed = config.workerinput.get("conformance")  # type: ignore[attr-defined]
+        run = None if handed is None else Run(config, EnvironmentSource(**handed["source"]), handed["run_id"])
+    else:
+        run = _start(config)
+    if run is None:
+        return
+    config.pluginmanager.register(run, "conformance-run")
+    config.stash[RUN] = run
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _start(config: pytest.Config) -> Run | None:
+    """The run that the command line asks for; None where it is about neither suites nor smoke."""
+    option = config.option
+    urls = {key: getattr(option, key) for key in environment.URL_KEYS if getattr(option, key)}
+    named = bool(option.env or option.env_file)
+    chosen = [_chosen(argument, config) for argument in config.args]
+    if not (named or urls or any(folder is not None for folder in chosen)):
+        return None
+    try:
+        if urls and named:
+            raise UsageError("--env and --env-file exclude --backend-url and the like")
+        if option.rogue and (urls or named):
+            raise UsageError(
+                "--rogue is for the bundled reference: it excludes --env, --env-file, --backend-url and the like"
+            )
+        if option.request_timeout <= 0:
+            raise UsageError("--request-timeout: must be positive")
+        source: EnvironmentSource | None = None
+        if urls:
+            source = environment.from_urls(urls)
+        elif named:
+            default = ENVIRONMENTS if ENVIRONMENTS.exists() else SMOKE / "environments.toml"
+            source = environment.read_file(Path(option.env_file or default), option.env)
+        elif SMOKE in chosen:
+            raise UsageError("smoke checks a live system: name it by --env NAME")
+        return Run(config, source, uuid.uuid4().hex[:12])
+    except (UsageError, contracts.ContractError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _chosen(argument: str, config: pytest.Config) -> Path | None:
+    """The folder of ours that a positional argument is in or contains, if any."""
+    path = (config.invocation_params.dir / argument.split("::")[0]).resolve()
+    for folder in (SUITES, SMOKE):
+        if path.is_relative_to(folder) or folder.is_relative_to(path):
+            return folder
+    return None
+
+
+class Run:
+    """One run: the same class in the controller, which judges, and in each xdist worker, which only checks."""
+
+    def __init__(self, config: pytest.Config, source: EnvironmentSource | None, run_id: str) -> None:
+        option = config.option
+        self.config = config
+        self.run_id = run_id
+        self.is_worker = _is_worker(config)
+        self.contracts: Contracts = contracts.load()
+        self.profile: str = option.profile
+        self.seed: int = option.seed
+        self.redactor = Redactor()
+        self.judge = Judge(self.contracts.clauses, self.redactor)
+        self.waivers = waivers.read(Path(option.waivers), self.contracts.clauses) if option.waivers else ()
+        self.waived, self.waiver_problems = waivers.in_force(self.waivers, datetime.date.today())
+        self.started_at = datetime.datetime.now(datetime.UTC)
+        self.results: list[Result] = []
+        self.planned: dict[str, list[Claim]] = {}
+        self.codes: list[ExitCode] = []
+        self.problems: list[str] = []
+        self.judgement: Judgement | None = None
+        self.reference: BundledReference | None = None
+        self.record = Path(option.record_requests) if option.record_requests else None
+        for target in option.target or ():
+            if target not in environment.TARGETS:
+                raise UsageError(f"--target {target}: must be one of {', '.join(environment.TARGETS)}")
+        self.source = source
+        # until the bundled reference runs, there is nothing to know of it
+        self.environment = environment.resolve(EnvironmentSource("reference", {"production": False}))
+        self.targets: tuple[str, ...] = tuple(option.target or environment.TARGETS)
+        if source is not None:
+            self._use(source)
+        profiles.load(self.profile)
+        # the public way to set it, before hypothesis' own plugin reads it
+        config.option.hypothesis_seed = str(self.seed)
+        if config.option.tbstyle == "auto":
+            config.option.tbstyle = "no"  # the summary tells each failure, for another team
+
+    def _use(self, source: EnvironmentSource) -> None:
+        self.source = source
+        self.environment = environment.resolve(source)
+        for key, secret in self.environment.credentials.items():
+            self.redactor.add(key, secret)
+        for key in ("database_url", "screenalytics_database_url"):
+            if self.environment.get(key):
+                self.redactor.add(key, self.environment.get(key))
+        self.targets = tuple(self.config.option.target or self.environment.targets)
+        for target in self.targets:
+            if self.environment.get(f"{target}_url") is None:
+                raise UsageError(f"--target {target}: {target}_url is not set")
+        if not self.targets:
+            raise UsageError(
+                f"environments.{source.name}: has no target: set backend_url, app_url or screenalytics_url"
+            )
+
+    def client(self) -> Client:
+        """A client of its own."""
+        return Client(run_id=self.run_id, timeout_s=self.config.option.request_timeout, record=self.record)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the flags of the environment's links may be changed."""
+        return not self.environment.production or self.config.option.allow_writes
+
+    @property
+    def selected(self) -> list[str]:
+        """The clauses that the run was asked to check, by target and `--clause`."""
+        patterns = _split(self.config.option.clause)
+        ids = self.contracts.select(patterns) if patterns else list(self.contracts.clauses)
+        return [clause for clause in ids if set(self.contracts.clauses[clause].targets) & set(self.targets)]
+
+    @property
+    def replay(self) -> str:
+        """How to repeat the run's random choices."""
+        return f"--seed {self.seed} --profile {self.profile}"
+
+    # --- start ---
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        if self.is_worker or self.config.option.collectonly:
+            return
+        try:
+            if self.source is None:
+                self.reference = BundledReference(rogue=self.config.option.rogue)
+                self._use(self.reference.source)
+            unknown = [
+                p for p in _split(self.config.option.require) if p.lower() != "all" and not self.contracts.select([p])
+            ]
+            if unknown:
+                raise UsageError(f"--require {unknown[0]}: no clause matches")
+            for target in self.targets:
+                self._make_sure_it_answers(target)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        except TargetUnreachable as error:
+            self.codes.append(ExitCode.TARGET_ERROR)
+            self.problems.append(str(error))
+            self.results += [Result(clause, "(start)", Verdict.ERROR, reason=str(error)) for clause in self.selected]
+            session.shouldstop = str(error)
+
+    def _make_sure_it_answers(self, target: str) -> None:
+        url = self.environment.get(f"{target}_url")
+        client = self.client()
+        try:
+            exchange = client.send(Request("GET", url))
+        finally:
+            client.close()
+        if exchange.response is None:
+            raise TargetUnreachable(f"{target}_url {url}: {exchange.outcome()}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        source = self.source
+        assert source is not None
+        node.workerinput["conformance"] = {
+            "source": {"name": source.name, "table": source.table, "variables": source.variables},
+            "run_id": self.run_id,
+        }
+
+    # --- collection ---
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        selected, kept, dropped = set(self.selected), [], []
+        for item in items:
+            claimed = results.claims(item, self.contracts.clauses)
+            if claimed and not selected & {claim.clause for claim in claimed}:
+                dropped.append(item)
+                continue
+            kept.append(item)
+            self.planned[item.nodeid] = [claim for claim in claimed if claim.clause in selected]
+        if dropped:
+            config.hook.pytest_deselected(items=dropped)
+            items[:] = kept
+
+    # --- tests ---
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+        made: pytest.TestReport = yield  # type: ignore[misc]
+        made.sections = [(name, self.redactor.text(text)) for name, text in made.sections]
+        claimed = results.claims(item, self.contracts.clauses)
+        error = call.excinfo.value if call.excinfo is not None else None
+        if claimed and (made.when == "call" or error is not None):
+            found = self.judge.results(made.nodeid, claimed, error, call.duration)
+            made.conformance = [result.as_dict() for result in found]  # type: ignore[attr-defined]
+            self._show(made, item, found)
+        return made  # type: ignore[return-value]
+
+    def _show(self, made: pytest.TestReport, item: pytest.Item, found: list[Result]) -> None:
+        """Makes pytest's own words (letters, JUnit) say what the results say."""
+        failed = [r for r in found if r.verdict in (Verdict.FAILED, Verdict.ERROR) and not r.premise]
+        standing = [result for result in failed if result.clause not in self.waived or result.verdict is Verdict.ERROR]
+        excused = [r for r in found if r.verdict is Verdict.WARNED] + [r for r in failed if r not in standing]
+        skipped = [result for result in found if result.verdict is Verdict.NOT_VERIFIED]
+        if standing:
+            made.outcome = "failed"
+            result = standing[0]
+            made.longrepr = results.as_text(result, self.contracts.clauses[result.clause], self.replay)
+        elif excused:
+            made.outcome = "skipped"
+            made.wasxfail = excused[0].reason or ""
+        elif skipped:
+            made.outcome = "skipped"
+            made.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"not verified: {skipped[0].reason}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self.is_worker:
+            return
+        found = getattr(report, "conformance", None)
+        if found is not None:
+            self.results += [Result.from_dict(result) for result in found]
+        elif report.failed:
+            self.codes.append(ExitCode.CRASHED)
+            self.problems.append(f"the harness crashed in {report.nodeid}: {self.redactor.text(report.longreprtext)}")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and not self.is_worker:
+            self.codes.append(ExitCode.CRASHED)
+            self.problems.append(f"the suite could not be collected: {report.longreprtext}")
+
+    # --- end ---
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        planned = getattr(node, "workeroutput", {}).get("conformance_planned", {})
+        for nodeid, claimed in planned.items():
+            self.planned[nodeid] = [Claim(*claim) for claim in claimed]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.is_worker:
+            planned = {nodeid: [[c.clause, c.level] for c in claimed] for nodeid, claimed in self.planned.items()}
+            session.config.workeroutput["conformance_planned"] = planned  # type: ignore[attr-defined]
+            return
+        try:
+            if self.config.option.collectonly:
+                return
+            if exitstatus in (ExitCode.INTERRUPTED, ExitCode.CRASHED, ExitCode.USAGE) and not self.codes:
+                self.codes.append(ExitCode(exitstatus))
+            self._judge()
+            assert self.judgement is not None
+            session.exitstatus = self.judgement.exit_code
+        finally:
+            if self.reference is not None:
+                self.reference.stop()
+
+    def _judge(self) -> None:
+        self._note_a_target_that_went_away()
+        selected = set(self.selected)
+        told = {(result.nodeid, result.clause) for result in self.results}
+        for nodeid, claimed in self.planned.items():
+            self.results += [
+                Result(claim.clause, nodeid, Verdict.NOT_VERIFIED, claim.level, reason="its test did not run to an end")
+                for claim in claimed
+                if (nodeid, claim.clause) not in told
+            ]
+        required = [p.lower() for p in _split(self.config.option.require)]
+        terms = Terms(
+            selected=frozenset(selected),
+            required=frozenset(selected if "all" in required else self.contracts.select(required)),
+            strict=self.config.option.strict,
+            waived=self.waived,
+            waiver_problems=self.waiver_problems,
+            codes=tuple(self.codes),
+            problems=tuple(self.problems),
+        )
+        # a test of several clauses says nothing of those that were not asked for, unless it saw them broken
+        results = [r for r in self.results if r.clause in selected or r.verdict is Verdict.FAILED]
+        self.judgement = judge(self.contracts.clauses, results, terms)
+        today = datetime.date.today()
+        if self.config.option.write_waivers:
+            Path(self.config.option.write_waivers).write_text(waivers.draft(self.judgement, today), encoding="utf-8")
+        if self.config.option.report_dir:
+            report.write(Path(self.config.option.report_dir), self._about(), self.judgement, self.redactor)
+
+    def _note_a_target_that_went_away(self) -> None:
+        """A connection refused in the middle is not verified; a target that is still gone at the end is an error."""
+        if any(result.reason and Failure.REFUSED.value in result.reason for result in self.results) and not self.codes:
+            for target in self.targets:
+                try:
+                    self._make_sure_it_answers(target)
+                except TargetUnreachable as error:
+                    self.codes.append(ExitCode.TARGET_ERROR)
+                    self.problems.append(f"the target went away during the run: {error}")
+
+    def _about(self) -> report.Run:
+        return report.Run(
+            contracts_version=self.contracts.version,
+            environment=self.environment.name,
+            targets={target: self.environment.get(f"{target}_url") for target in self.targets},
+            started_at=self.started_at,
+            duration_s=time.time() - self.started_at.timestamp(),
+            seed=self.seed,
+        )
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.judgement is not None:
+            terminal.summarize(terminalreporter, self._about(), self.judgement, self.replay, self.redactor)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        if self.reference is not None:
+            self.reference.stop()
+
+
+RUN = pytest.StashKey[Run]()
+
+
+def _split(values: list[str] | None) -> list[str]:
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]

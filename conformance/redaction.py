@@ -1,0 +1,68 @@
+"""Keeps secrets out of everything that the run prints or writes.
+
+Every secret is registered with a name, also what is made from one (a prefix, another case, a tampered token). `redact`
+replaces each of them, in any case and in the encodings in which HTTP and Python carry text, by `<redacted:NAME>`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+T = TypeVar("T")
+
+
+def _spellings(secret: str) -> set[str]:
+    """How a secret looks as it is, in a URL, in JSON, in a Python repr, and in base64 (as Basic auth would send it)."""
+    raw = secret.encode("utf-8", "surrogateescape")
+    return {
+        secret,
+        quote(raw, safe=""),
+        quote(raw),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+        repr(raw)[2:-1],
+        raw.decode("latin-1"),
+        base64.b64encode(raw).decode(),
+        base64.urlsafe_b64encode(raw).decode().rstrip("="),
+    }
+
+
+class Redactor:
+    """The secrets of one run, and the replacement of each."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
+
+    def add(self, name: str, secret: str) -> str:
+        """Registers a secret, or a value made from one, under a name; returns the value."""
+        for spelling in _spellings(secret):
+            if spelling and spelling.casefold() not in self._names:
+                self._names[spelling.casefold()] = name
+                self._pattern = None
+        return secret
+
+    def text(self, text: str) -> str:
+        """The text with every registered secret replaced by `<redacted:NAME>`."""
+        if not self._names:
+            return text
+        if self._pattern is None:
+            # longest first, so that a doubled secret is not taken for two
+            alternatives = sorted(self._names, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, alternatives)), re.IGNORECASE)
+        return self._pattern.sub(lambda found: f"<redacted:{self._names.get(found[0].casefold(), 'secret')}>", text)
+
+    def value(self, value: T) -> T:
+        """The JSON-like value with every string below it redacted."""
+        redacted: Any = value
+        if isinstance(value, str):
+            redacted = self.text(value)
+        elif isinstance(value, dict):
+            redacted = {self.text(str(key)): self.value(item) for key, item in value.items()}
+        elif isinstance(value, list | tuple):
+            redacted = [self.value(item) for item in value]
+        return redacted  # type: ignore[no-any-return]

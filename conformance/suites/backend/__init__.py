@@ -1,0 +1,1 @@
+"""What a backend must keep: one file for each area of the contract."""

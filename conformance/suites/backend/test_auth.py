@@ -1,0 +1,448 @@
+"""AUTH-01 to AUTH-11: who may toggle, who may read, and what a refusal leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import string
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance import expect, tokens
+from conformance.backend import Backend, Caller, Gallery, Link
+from conformance.errors import NotVerified, PremiseBroken
+from conformance.exchange import Exchange
+
+MakeCaller = Callable[[Backend], Caller]
+
+
+# --- callers ---------------------------------------------------------------------------------------------------------
+
+
+def _credential(backend: Backend, key: str) -> str:
+    return backend.environment.credential(key)
+
+
+def _service_token(backend: Backend) -> str:
+    return _credential(backend, "service_role_token")
+
+
+def _secret(backend: Backend) -> str:
+    return _credential(backend, "internal_admin_secret")
+
+
+def _wrong(backend: Backend, name: str, value: str, right: str) -> str:
+    """A value made from a secret; where the making changed nothing (no letters, say), one more character does."""
+    return backend.redactor.add(name, value if value.strip() != right else f"{value}x")
+
+
+def with_secret(name: str, make: Callable[[str], str]) -> MakeCaller:
+    """The service role with a secret made from the right one."""
+
+    def caller(backend: Backend) -> Caller:
+        secret = _secret(backend)
+        wrong = _wrong(backend, f"internal_admin_secret, {name}", make(secret), secret)
+        return Caller(f"Bearer {_service_token(backend)}", wrong)
+
+    return caller
+
+
+def with_token(name: str, make: Callable[[Backend], str], *, secret: bool = True, scheme: str = "Bearer") -> MakeCaller:
+    """A token made from the service's, sent with the right secret or without one."""
+
+    def caller(backend: Backend) -> Caller:
+        token = backend.redactor.add(f"token, {name}", make(backend))
+        return Caller(f"{scheme} {token}", _secret(backend) if secret else None)
+
+    return caller
+
+
+def tampered(make: Callable[[str], str]) -> Callable[[Backend], str]:
+    """A token made from the service's alone."""
+    return lambda backend: make(_service_token(backend))
+
+
+def in_role(role: str | None) -> Callable[[Backend], str]:
+    """The service's token in another role, rightly signed."""
+    return minted(lambda token, key: tokens.with_role(token, key, role))
+
+
+def minted(make: Callable[[str, str], str]) -> Callable[[Backend], str]:
+    """A token that only the signing key can make."""
+    return lambda backend: make(_service_token(backend), _credential(backend, "jwt_secret"))
+
+
+def _a_users_token(backend: Backend) -> str:
+    try:
+        return _credential(backend, "backend_user_token")
+    except NotVerified as missing:
+        try:
+            return minted(tokens.of_a_person)(backend)
+        except NotVerified:
+            raise missing from None
+
+
+def _basic(backend: Backend) -> str:
+    return base64.b64encode(f"service_role:{_service_token(backend)}".encode()).decode()
+
+
+def _service_jwt(backend: Backend) -> str:
+    token = _service_token(backend)
+    tokens.claims(token)  # not verified where it is no JWT
+    return token
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A toggle call that must be refused: by whom, and with which statuses (None: any but success)."""
+
+    name: str
+    clause: str
+    caller: MakeCaller
+    statuses: frozenset[int] | None = None
+
+
+UNAUTHORIZED = frozenset({401, 403})
+FORBIDDEN = frozenset({403})
+
+REFUSALS = (
+    Refusal("nothing at all", "AUTH-01", lambda b: Caller(), UNAUTHORIZED),
+    Refusal("service role, no secret", "AUTH-02", lambda b: Caller(f"Bearer {_service_token(b)}"), FORBIDDEN),
+    # a wrong secret
+    Refusal("empty secret", "AUTH-03", with_secret("emptied", lambda s: ""), FORBIDDEN),
+    Refusal("another secret", "AUTH-03", with_secret("replaced", lambda s: "wrong-" + "x" * 20), FORBIDDEN),
+    Refusal("secret of the same length", "AUTH-03", with_secret("replaced", lambda s: "x" * len(s)), FORBIDDEN),
+    Refusal("first character", "AUTH-03", with_secret("first character", lambda s: s[:1] + "!"), FORBIDDEN),
+    Refusal("prefix of half", "AUTH-03", with_secret("first half", lambda s: s[: len(s) // 2]), FORBIDDEN),
+    Refusal("all but the last", "AUTH-03", with_secret("all but the last", lambda s: s[:-1]), FORBIDDEN),
+    Refusal("all but the first", "AUTH-03", with_secret("all but the first", lambda s: s[1:]), FORBIDDEN),
+    Refusal("suffix of half", "AUTH-03", with_secret("second half", lambda s: s[len(s) // 2 :]), FORBIDDEN),
+    Refusal("one more character", "AUTH-03", with_secret("with one more", lambda s: s + "x"), FORBIDDEN),
+    Refusal("one more in front", "AUTH-03", with_secret("with one in front", lambda s: "x" + s), FORBIDDEN),
+    Refusal("last character changed", "AUTH-03", with_secret("last one changed", lambda s: _changed(s, -1)), FORBIDDEN),
+    Refusal("first character changed", "AUTH-03", with_secret("first changed", lambda s: _changed(s, 0)), FORBIDDEN),
+    Refusal("middle changed", "AUTH-03", with_secret("middle changed", lambda s: _changed(s, len(s) // 2)), FORBIDDEN),
+    Refusal("reversed", "AUTH-03", with_secret("reversed", lambda s: s[::-1]), FORBIDDEN),
+    Refusal("upper case", "AUTH-03", with_secret("in upper case", str.upper), FORBIDDEN),
+    Refusal("lower case", "AUTH-03", with_secret("in lower case", str.lower), FORBIDDEN),
+    Refusal("other letter case", "AUTH-03", with_secret("in the other case", str.swapcase), FORBIDDEN),
+    Refusal("secret doubled", "AUTH-03", with_secret("doubled", lambda s: s + s), FORBIDDEN),
+    Refusal("secret in quotes", "AUTH-03", with_secret("in quotes", lambda s: f'"{s}"'), FORBIDDEN),
+    Refusal(
+        "service token as the secret",
+        "AUTH-03",
+        lambda b: Caller(b.service.authorization, _service_token(b)),
+        FORBIDDEN,
+    ),
+    # the right secret, without a service-role token
+    Refusal("secret alone", "AUTH-06", lambda b: Caller(None, _secret(b))),
+    Refusal("secret with an empty token", "AUTH-06", lambda b: Caller("Bearer", _secret(b))),
+    Refusal("secret with garbage", "AUTH-06", lambda b: Caller("Bearer garbage", _secret(b))),
+    Refusal("secret with three dots", "AUTH-06", lambda b: Caller("Bearer a.b.c", _secret(b))),
+    Refusal("secret as the token too", "AUTH-06", lambda b: Caller(f"Bearer {_secret(b)}", _secret(b))),
+    Refusal("secret with a user's token", "AUTH-06", with_token("of a user", _a_users_token)),
+    Refusal("secret, role anon", "AUTH-06", with_token("role anon", in_role("anon"))),
+    Refusal("secret, no role", "AUTH-06", with_token("no role", in_role(None))),
+    Refusal("secret, role in upper case", "AUTH-06", with_token("role in upper case", in_role("SERVICE_ROLE"))),
+    Refusal("secret, longer role", "AUTH-06", with_token("longer role", in_role("service_role_readonly"))),
+    Refusal("secret, shorter role", "AUTH-06", with_token("shorter role", in_role("service"))),
+    Refusal(
+        "secret, role in user_metadata",
+        "AUTH-06",
+        with_token(
+            "role in user_metadata",
+            minted(lambda t, k: tokens.of_a_person(t, k, user_metadata={"role": "service_role"})),
+        ),
+    ),
+    # a token that proves nothing
+    Refusal("payload changed", "AUTH-07", with_token("payload changed", tampered(tokens.with_changed_payload))),
+    Refusal("signature changed", "AUTH-07", with_token("signature changed", tampered(tokens.with_changed_signature))),
+    Refusal(
+        "signature left out", "AUTH-07", with_token("signature left out", tampered(tokens.with_stripped_signature))
+    ),
+    Refusal("alg none", "AUTH-07", with_token("alg none", tampered(tokens.without_signature))),
+    Refusal("alg None", "AUTH-07", with_token("alg None", tampered(lambda t: tokens.without_signature(t, "None")))),
+    Refusal("signed by another key", "AUTH-07", with_token("of another key", tampered(tokens.signed_by_another_key))),
+    Refusal("expired", "AUTH-07", with_token("expired", minted(tokens.expired))),
+    Refusal("sent as Basic", "AUTH-07", with_token("as Basic", _service_jwt, scheme="Basic")),
+    Refusal("sent as Basic, encoded", "AUTH-07", with_token("as Basic, encoded", _basic, scheme="Basic")),
+    Refusal("sent as Token", "AUTH-07", with_token("as Token", _service_jwt, scheme="Token")),
+    # a person whom no allowlist has
+    Refusal("user, no secret", "AUTH-08", with_token("of a user", _a_users_token, secret=False), UNAUTHORIZED),
+    Refusal("user and secret", "AUTH-08", with_token("of a user", _a_users_token), UNAUTHORIZED),
+)
+
+
+def _changed(text: str, index: int) -> str:
+    """The text with one character changed to another of its kind, not just to its other case."""
+    characters = list(text)
+    if characters[index].isdigit():
+        characters[index] = str((int(characters[index]) + 1) % 10)
+    else:
+        characters[index] = "q" if characters[index].lower() != "q" else "z"
+    return "".join(characters)
+
+
+def each_refusal(*, own_clause: bool) -> pytest.MarkDecorator:
+    """One test per row; `own_clause` marks it with the row's clause."""
+    rows = [
+        pytest.param(row, id=row.name, marks=[pytest.mark.clause(row.clause)] if own_clause else []) for row in REFUSALS
+    ]
+    return pytest.mark.parametrize("refusal", rows)
+
+
+def refused(backend: Backend, person: Gallery, link: Link, value: bool, refusal: Refusal) -> Exchange:
+    """Sends a call that must be refused; where it is granted, that is the row's own clause, not the running test's."""
+    exchange = backend.toggle(person.person_id, link.link_id, value, caller=refusal.caller(backend))
+    if exchange.status < 300:
+        raise PremiseBroken(
+            refusal.clause,
+            f"a toggle ({refusal.name}) was granted",
+            expected="a refusal",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+    return exchange
+
+
+# --- the toggle ------------------------------------------------------------------------------------------------------
+
+
+@each_refusal(own_clause=True)
+def test_toggle_is_refused(backend: Backend, refusal: Refusal) -> None:
+    """The call is refused, with the status that the clause names. It carries the flag's present value."""
+    caller = refusal.caller(backend)
+    backend.require_toggles()
+    with backend.some_link() as person:
+        (link,) = person.links
+        exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+    if refusal.statuses is None:
+        expect.not_granted(exchange, what=f"a toggle ({refusal.name})")
+    else:
+        expect.status(exchange, refusal.statuses, what=f"a toggle ({refusal.name})")
+
+
+@pytest.mark.clause("AUTH-01", level="SHOULD")
+def test_missing_authorization_is_401(backend: Backend) -> None:
+    """Without `Authorization` the answer is exactly 401."""
+    backend.require_toggles()
+    with backend.some_link() as person:
+        (link,) = person.links
+        exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=Caller(), changes_nothing=True)
+    expect.status(exchange, {401}, what="a toggle without Authorization")
+
+
+@pytest.mark.clause("AUTH-03")
+@given(text=st.text(string.ascii_letters + string.digits + string.punctuation, min_size=1, max_size=80))
+def test_any_other_string_is_refused(backend: Backend, text: str) -> None:
+    """Service role with any other string as the secret → 403."""
+    # the rare draw that is the secret is made another string
+    text = text if text != _secret(backend) else f"{text}x"
+    backend.require_toggles()
+    with backend.some_link() as person:
+        (link,) = person.links
+        caller = Caller(backend.service.authorization, text)
+        exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+    expect.status(exchange, FORBIDDEN, what="a toggle with another string as the secret")
+
+
+UNUSUAL_SECRETS: dict[str, Callable[[bytes], bytes]] = {
+    "UTF-8": lambda secret: "sécret-é".encode(),
+    "Latin-1": lambda secret: b"s\xe9cret",
+    "invalid UTF-8": lambda secret: b"\xff\xfe\x80",
+    "the secret and a non-ASCII byte": lambda secret: secret + b"\xe9",
+    "thousands of characters": lambda secret: b"x" * 6_000,
+    "the secret a thousand times": lambda secret: (secret * 1_000)[:60_000],
+}
+
+
+@pytest.mark.clause("AUTH-03")
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in UNUSUAL_SECRETS.items()])
+def test_unusual_secret_is_refused(backend: Backend, make: Callable[[bytes], bytes]) -> None:
+    """Non-ASCII bytes or thousands of characters: any 4xx, or a closed connection."""
+    backend.require_toggles()
+    caller = Caller(backend.service.authorization, make(_secret(backend).encode()))
+    backend.redactor.add("internal_admin_secret, unusual", (caller.secret or b"").decode("latin-1"))  # type: ignore[union-attr]
+    with backend.some_link() as person:
+        (link,) = person.links
+        exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+    expect.client_error(exchange, what="a toggle with an unusual secret", may_close=True)
+
+
+@pytest.mark.clause("AUTH-04")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_service_with_the_right_secret_is_accepted(backend: Backend, value: bool) -> None:
+    """Service role with the right secret → 200."""
+    with backend.some_link() as person:
+        exchange = backend.toggle(person.person_id, person.links[0].link_id, value)
+        if exchange.status in (404, 405):
+            raise PremiseBroken(
+                "TOG-01", "the toggle does not exist", expected="200", actual=exchange.outcome(), exchange=exchange
+            )
+        expect.status(exchange, {200}, what="a toggle by the service role with the right secret")
+
+
+@pytest.mark.clause("AUTH-08", level="SHOULD")
+def test_allowlisted_person_is_accepted_without_the_secret(backend: Backend) -> None:
+    """An allowlisted person's own token → 200 without the secret."""
+    caller = Caller(f"Bearer {backend.environment.credential('backend_admin_token')}")
+    backend.require_toggles()
+    with backend.some_link() as person:
+        exchange = backend.toggle(person.person_id, person.links[0].link_id, False, caller=caller)
+        expect.status(exchange, {200}, what="an allowlisted person's toggle")
+
+
+@pytest.mark.clause("AUTH-05")
+@each_refusal(own_clause=False)
+def test_refused_toggle_changes_nothing(backend: Backend, refusal: Refusal) -> None:
+    """The photo lists before and after a refused toggle are equal."""
+    refusal.caller(backend)
+    backend.require_toggles()
+    with backend.some_link() as person:
+        (link,) = person.links
+        before = backend.snapshot(person.person_id)
+        exchange = refused(backend, person, link, not link.flagged, refusal)
+        after = backend.snapshot(person.person_id)
+        expect.unchanged(before, after, what=f"a refused toggle ({refusal.name})", exchange=exchange)
+
+
+LATER = (
+    "nothing at all",
+    "service role, no secret",
+    "another secret",
+    "secret with garbage",
+    "signature changed",
+    "user and secret",
+)
+
+
+@pytest.mark.clause("AUTH-05")
+@pytest.mark.parametrize("refusal", [pytest.param(row, id=row.name) for row in REFUSALS if row.name in LATER])
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_refused_toggle_is_not_made_up_for_later(backend: Backend, refusal: Refusal, value: bool) -> None:
+    """After a refused toggle, an accepted toggle of another link changes that link alone."""
+    refusal.caller(backend)
+    backend.require_toggles()
+    with backend.gallery(seeded=2, unseeded=2) as person:
+        target = (person.unflagged if value else person.flagged)[0]
+        other = (person.unflagged if value else person.flagged)[1]
+        before = backend.snapshot(person.person_id).without(other.served_url)
+        exchange = refused(backend, person, target, value, refusal)
+        backend.set_flag(person.person_id, other, value)
+        after = backend.snapshot(person.person_id).without(other.served_url)
+        expect.unchanged(
+            before, after, what=f"a refused toggle ({refusal.name}), after the next accepted one,", exchange=exchange
+        )
+
+
+# --- what a refusal says ---------------------------------------------------------------------------------------------
+
+
+def _secrets(backend: Backend) -> dict[str, str]:
+    known = {name: secret for name, secret in backend.environment.credentials.items() if not name.startswith("app_")}
+    short = [name for name, secret in known.items() if len(secret) < 8]
+    if short:
+        raise NotVerified(f"credentials.{short[0]} is too short to be told from ordinary words")
+    return known
+
+
+@pytest.mark.clause("AUTH-09")
+@each_refusal(own_clause=False)
+def test_refusal_repeats_no_secret(backend: Backend, refusal: Refusal) -> None:
+    """No refusal, header or error body repeats the secret or the token."""
+    caller = refusal.caller(backend)
+    with backend.some_link() as person:
+        (link,) = person.links
+        exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+    expect.no_secret(exchange, _secrets(backend))
+
+
+@pytest.mark.clause("AUTH-09")
+@pytest.mark.parametrize(
+    "body", [b"{}", b"not JSON", b'{"facebank_seed": "maybe"}'], ids=["empty", "not JSON", "maybe"]
+)
+@pytest.mark.parametrize("known", [True, False], ids=["known link", "unknown link"])
+def test_error_repeats_no_secret(backend: Backend, body: bytes, known: bool) -> None:
+    """No error of an authorized call repeats the secret or the token."""
+    with backend.some_link() as person:
+        link_id = person.links[0].link_id if known else str(uuid.uuid4())
+        exchange = backend.toggle(person.person_id, link_id, body=body, caller=backend.service)
+    expect.no_secret(exchange, _secrets(backend))
+
+
+@pytest.mark.clause("AUTH-09", level="SHOULD")
+def test_missing_and_wrong_secret_answer_alike(backend: Backend) -> None:
+    """A missing and a wrong secret are answered with the same status and body."""
+    backend.require_toggles()
+    with backend.some_link() as person:
+        (link,) = person.links
+        missing, wrong = (
+            backend.toggle(
+                person.person_id,
+                link.link_id,
+                link.flagged,
+                caller=Caller(backend.service.authorization, secret),
+                changes_nothing=True,
+            )
+            for secret in (None, "wrong-" + "x" * 20)
+        )
+    if missing.status >= 300 and wrong.status >= 300 and missing.answer.body != wrong.answer.body:
+        expect.same_text(wrong, missing.answer.text, what="a wrong secret is told apart from a missing one")
+
+
+@pytest.mark.clause("AUTH-10")
+def test_auth_is_decided_before_existence(backend: Backend) -> None:
+    """An unknown link without the secret → 403, not 404."""
+    backend.require_toggles()
+    caller = Caller(backend.service.authorization)
+    exchange = backend.toggle(str(uuid.uuid4()), str(uuid.uuid4()), True, caller=caller, changes_nothing=True)
+    expect.status(exchange, {403}, what="a toggle of an unknown link without the secret")
+
+
+# --- the photos ------------------------------------------------------------------------------------------------------
+
+WRONG_READERS: dict[str, Callable[[str], str | None]] = {
+    "nothing at all": lambda token: None,
+    "an empty token": lambda token: "Bearer",
+    "another token": lambda token: "Bearer wrong-" + "x" * 20,
+    "a token of the same length": lambda token: "Bearer " + "x" * len(token),
+    "a prefix": lambda token: f"Bearer {token[:-1]}",
+    "a suffix": lambda token: f"Bearer {token[1:]}",
+    "one more character": lambda token: f"Bearer {token}x",
+    "another letter case": lambda token: f"Bearer {token.swapcase()}",
+    "the token doubled": lambda token: f"Bearer {token}{token}",
+}
+
+
+@pytest.mark.clause("AUTH-11")
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in WRONG_READERS.items()])
+@pytest.mark.parametrize(
+    "query", [(), (("seed_only", "true"),), (("seed_only", "false"),)], ids=["plain", "true", "false"]
+)
+def test_photos_are_refused(
+    backend: Backend, make: Callable[[str], str | None], query: tuple[tuple[str, str], ...]
+) -> None:
+    """The photos endpoint refuses calls without, and with a wrong, service token (401 or 403)."""
+    token = _credential(backend, "screenalytics_token")
+    authorization = make(token)
+    if authorization is not None:
+        wrong = authorization.removeprefix("Bearer").strip()
+        authorization = f"Bearer {_wrong(backend, 'screenalytics_token, changed', wrong, token)}".strip()
+    with backend.some_person() as person_id:
+        backend.listing(person_id, seed_only=False)
+        exchange = backend.photos(person_id, query, caller=Caller(authorization))
+    expect.status(exchange, UNAUTHORIZED, what="a call of the photos")
+
+
+@pytest.mark.clause("AUTH-09")
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in WRONG_READERS.items()])
+def test_refused_reading_repeats_no_secret(backend: Backend, make: Callable[[str], str | None]) -> None:
+    """No refusal of the photos repeats the service token."""
+    token = _credential(backend, "screenalytics_token")
+    with backend.some_person() as person_id:
+        exchange = backend.photos(person_id, caller=Caller(make(token)))
+    expect.no_secret(exchange, _secrets(backend))

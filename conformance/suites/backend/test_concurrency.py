@@ -1,0 +1,184 @@
+"""TOG-09: toggles at the same time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from typing import TypeVar
+
+import pytest
+
+from conformance import expect
+from conformance.backend import Backend, Gallery, Link
+from conformance.errors import PremiseBroken, Violation
+from conformance.exchange import Exchange
+from conformance.linearizability import Operation, is_linearizable
+from conformance.plugin import Run
+
+T = TypeVar("T")
+
+THREADS = 6
+ROUNDS = {"quick": 4, "default": 8, "thorough": 60}
+
+
+@contextmanager
+def threads(backend: Backend) -> Iterator[list[Backend]]:
+    """Connections of their own to the same backend."""
+    backends = [backend.another() for _ in range(THREADS)]
+    try:
+        yield backends
+    finally:
+        for each in backends:
+            each.client.close()
+
+
+def at_once(jobs: list[Callable[[], T]]) -> list[T]:
+    """Runs the jobs on threads that start together; the first error of any is raised."""
+    barrier = Barrier(len(jobs))
+
+    def start(job: Callable[[], T]) -> T:
+        barrier.wait()
+        return job()
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result() for future in [pool.submit(start, job) for job in jobs]]
+
+
+def accepted(exchange: Exchange) -> Exchange:
+    """A concurrent toggle is accepted like any other."""
+    if exchange.status != 200:
+        raise Violation(
+            "a concurrent toggle was not accepted", expected="200", actual=exchange.outcome(), exchange=exchange
+        )
+    return exchange
+
+
+def answered_value(exchange: Exchange) -> object:
+    """The value in a toggle's answer; anything that is no such answer is None."""
+    try:
+        answer = exchange.answer.json()
+    except ValueError:
+        return None
+    return answer.get("facebank_seed") if isinstance(answer, dict) else None
+
+
+def answered_link(exchange: Exchange) -> str | None:
+    """The link that a toggle's answer names, in lower case."""
+    try:
+        answer = exchange.answer.json()
+    except ValueError:
+        return None
+    link = answer.get("link_id") if isinstance(answer, dict) else None
+    return link.lower() if isinstance(link, str) else None
+
+
+def require_sequential_toggles(backend: Backend, person: Gallery, link: Link) -> None:
+    """Premise: one toggle after the other is answered and seen rightly, so that a fault here is one of concurrency."""
+    for value in (not link.flagged, link.flagged):
+        exchange = backend.set_flag(person.person_id, link, value)
+        if answered_value(exchange) is not value or answered_link(exchange) != link.link_id.lower():
+            raise PremiseBroken(
+                "TOG-03",
+                "a toggle does not answer its request",
+                expected=value,
+                actual=exchange.answer.text,
+                exchange=exchange,
+            )
+        if backend.is_seed(person.person_id, link) is not value:
+            raise PremiseBroken(
+                "TOG-05", "a toggle is not seen afterwards", expected=value, actual=not value, exchange=exchange
+            )
+
+
+@pytest.mark.clause("TOG-09")
+def test_each_answer_reflects_its_own_request(backend: Backend, run: Run, chance: random.Random) -> None:
+    """Toggles of different links and values at once: each answer has its own link and value, and all are kept."""
+    with backend.gallery(seeded=THREADS // 2, unseeded=THREADS - THREADS // 2) as person, threads(backend) as backends:
+        require_sequential_toggles(backend, person, person.links[0])
+        flags = {link: link.flagged for link in person.links}
+        for _ in range(ROUNDS[run.profile]):
+            wanted = {link: chance.random() < 0.5 for link in person.links}
+            exchanges = at_once(
+                [
+                    lambda each=each, link=link: accepted(each.toggle(person.person_id, link.link_id, wanted[link]))  # type: ignore[misc]
+                    for each, link in zip(backends, person.links, strict=True)
+                ]
+            )
+            for link, exchange in zip(person.links, exchanges, strict=True):
+                answer = (answered_link(exchange), answered_value(exchange))
+                if answer != (link.link_id.lower(), wanted[link]):
+                    raise Violation(
+                        "a concurrent toggle's answer is another one's",
+                        expected=[link.link_id, wanted[link]],
+                        actual=list(answer),
+                        exchange=exchange,
+                    )
+            flags.update(wanted)
+            seeds = backend.listing(person.person_id, seed_only=True)
+            expect.same_photos(
+                seeds.urls,
+                [link.served_url for link, flag in flags.items() if flag],
+                what="the seeds after toggles of different links at once",
+                exchange=seeds.exchange,
+            )
+
+
+@pytest.mark.clause("TOG-09")
+def test_other_links_are_untouched(backend: Backend, run: Run, chance: random.Random) -> None:
+    """Toggles of some links at once leave the other links of the gallery as they are."""
+    with backend.gallery(seeded=4, unseeded=4) as person, threads(backend) as backends:
+        require_sequential_toggles(backend, person, person.links[0])
+        busy = person.flagged[:2] + person.unflagged[:2]
+        addresses = [link.served_url for link in busy]
+        before = backend.snapshot(person.person_id).without(*addresses)
+        for _ in range(ROUNDS[run.profile] // 2):
+            exchanges = at_once(
+                [
+                    lambda each=each, link=chance.choice(busy), value=chance.random() < 0.5: accepted(  # type: ignore[misc]
+                        each.toggle(person.person_id, link.link_id, value)
+                    )
+                    for each in backends
+                ]
+            )
+            after = backend.snapshot(person.person_id).without(*addresses)
+            expect.unchanged(before, after, what="concurrent toggles of other links", exchange=exchanges[0])
+
+
+@pytest.mark.clause("TOG-09")
+def test_history_of_one_link_is_linearizable(backend: Backend, run: Run, chance: random.Random) -> None:
+    """Writes and reads of one link at once look as if they had come one after the other."""
+    with backend.gallery(seeded=1, unseeded=2) as person, threads(backend) as backends:
+        link = chance.choice(person.links)
+        require_sequential_toggles(backend, person, link)
+
+        def write(each: Backend, value: bool) -> Operation:
+            exchange = accepted(each.toggle(person.person_id, link.link_id, value))
+            return Operation(True, value, exchange.started, exchange.ended)
+
+        def read(each: Backend) -> Operation:
+            listing = each.listing(person.person_id, seed_only=True)
+            return Operation(False, link.served_url in listing.urls, listing.exchange.started, listing.exchange.ended)
+
+        def work(each: Backend, plan: list[bool | None]) -> list[Operation]:
+            return [read(each) if value is None else write(each, value) for value in plan]
+
+        initial = link.flagged
+        for _ in range(ROUNDS[run.profile] // 2):
+            plans = [[chance.choice((True, False, None)) for _ in range(4)] for _ in backends]
+            histories = at_once([lambda e=each, p=plan: work(e, p) for each, plan in zip(backends, plans, strict=True)])  # type: ignore[misc]
+            last = read(backend)
+            history = [operation for each in histories for operation in each] + [last]
+            if not is_linearizable(history, initial):
+                begin = min(operation.started for operation in history)
+                raise Violation(
+                    "no order of these concurrent operations explains what was read",
+                    expected="a linearizable history",
+                    actual=[
+                        str(Operation(o.is_write, o.value, o.started - begin, o.ended - begin))
+                        for o in sorted(history, key=lambda operation: operation.started)
+                    ],
+                )
+            initial = last.value

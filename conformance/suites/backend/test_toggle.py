@@ -1,0 +1,460 @@
+"""TOG-01 to TOG-12: what a toggle takes, answers, changes, and leaves alone."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance import expect
+from conformance.backend import Backend, Gallery, Link
+from conformance.errors import PremiseBroken, Violation
+from conformance.exchange import Exchange
+from conformance.strategies import NO_BOOLEAN, Sizes, sizes
+
+# --- TOG-01: the endpoint --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("TOG-01")
+def test_toggle_exists(backend: Backend) -> None:
+    """PATCH …/gallery/{link_id}/facebank-seed exists."""
+    with backend.some_link() as person:
+        (link,) = person.links
+        exchange = backend.toggle(person.person_id, link.link_id, link.flagged, changes_nothing=True)
+    if exchange.status in (404, 405, 501):
+        raise Violation(
+            "the toggle does not exist", expected="an answer to PATCH", actual=exchange.outcome(), exchange=exchange
+        )
+
+
+@pytest.mark.clause("TOG-01", level="SHOULD")
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_other_methods_are_405(backend: Backend, method: str) -> None:
+    """Other methods on the toggle's path → 405."""
+    with backend.some_link() as person:
+        (link,) = person.links
+        exchange = backend.toggle(person.person_id, link.link_id, link.flagged, method=method)
+    expect.status(exchange, {405}, what=f"{method} on the toggle")
+
+
+# --- TOG-02, TOG-12: what it takes -----------------------------------------------------------------------------------
+
+NO_BOOLEAN_BODIES: dict[str, bytes] = {
+    "member missing": b"{}",
+    "another member": b'{"seed": true}',
+    "member in another case": b'{"Facebank_Seed": true}',
+    "null": b'{"facebank_seed": null}',
+    "empty list": b'{"facebank_seed": []}',
+    "list of true": b'{"facebank_seed": [true]}',
+    "empty object": b'{"facebank_seed": {}}',
+    "object": b'{"facebank_seed": {"value": true}}',
+    "maybe": b'{"facebank_seed": "maybe"}',
+    "two": b'{"facebank_seed": 2}',
+    "minus one": b'{"facebank_seed": -1}',
+    "a half": b'{"facebank_seed": 0.5}',
+    "true alone": b"true",
+    "false alone": b"false",
+    "null alone": b"null",
+    "a list": b"[true]",
+    "a list of an object": b'[{"facebank_seed": true}]',
+    "not JSON": b"facebank_seed=true",
+    "cut short": b'{"facebank_seed": true',
+    "empty body": b"",
+}
+
+
+@contextmanager
+def seed_and_other(backend: Backend) -> Iterator[Gallery]:
+    """A person with one seed and one other photo: whatever a wrong reading makes of a value, one of them shows it."""
+    backend.require_toggles()
+    if backend.environment.get("backend_states_url") is None:
+        with backend.some_link() as person:
+            yield person
+        return
+    with backend.gallery(seeded=1, unseeded=1) as person:
+        yield person
+
+
+def refuses_body(backend: Backend, body: bytes) -> None:
+    """The body is a 4xx for a seed and for another photo, and changes neither."""
+    with seed_and_other(backend) as person:
+        before = backend.snapshot(person.person_id)
+        for link in person.links:
+            exchange = backend.toggle(person.person_id, link.link_id, body=body)
+            expect.client_error(exchange, what="a body without a boolean")
+            expect.unchanged(before, backend.snapshot(person.person_id), what="a refused body", exchange=exchange)
+
+
+@pytest.mark.clause("TOG-02")
+@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in NO_BOOLEAN_BODIES.items()])
+def test_body_without_a_boolean_is_refused(backend: Backend, body: bytes) -> None:
+    """What has no boolean reading is a 4xx and changes nothing."""
+    refuses_body(backend, body)
+
+
+@pytest.mark.clause("TOG-02")
+@given(value=NO_BOOLEAN)
+def test_any_value_without_a_boolean_reading_is_refused(backend: Backend, value: Any) -> None:
+    """Whatever JSON value stands for the boolean: a 4xx, and nothing changes."""
+    refuses_body(backend, json.dumps({"facebank_seed": value}).encode())
+
+
+@pytest.mark.clause("TOG-12")
+@pytest.mark.parametrize("value", ["true", "false", "yes", "on", 0, 1, 1.0], ids=repr)
+def test_value_that_can_be_read_as_a_boolean_is_refused(backend: Backend, value: Any) -> None:
+    """What merely can be read as a boolean is a 4xx too."""
+    with backend.some_link() as person:
+        exchange = backend.toggle(person.person_id, person.links[0].link_id, value)
+    expect.client_error(exchange, what=f"facebank_seed = {value!r}")
+
+
+# --- TOG-03: what it answers -----------------------------------------------------------------------------------------
+
+
+def same_uuid(actual: Any, expected: str) -> bool:
+    """Two UUIDs are the same, in any case."""
+    try:
+        return isinstance(actual, str) and uuid.UUID(actual) == uuid.UUID(expected)
+    except ValueError:
+        return False
+
+
+def answers_its_request(exchange: Exchange, person_id: str, link: Link, value: bool, schema: Any) -> None:
+    """The 200 has the pinned shape, the path's ids and the value sent."""
+    try:
+        answer = exchange.answer.json()
+    except ValueError:
+        raise Violation(
+            "the toggle's answer is not JSON",
+            expected="a JSON object",
+            actual=exchange.answer.text[:200],
+            exchange=exchange,
+        ) from None
+    for error in schema.iter_errors(answer):
+        raise Violation(
+            f"the toggle's answer has not the pinned shape: {error.json_path}: {error.message}",
+            expected="toggle-response.schema.json",
+            actual=answer,
+            exchange=exchange,
+        )
+    for member, expected in (("link_id", link.link_id), ("person_id", person_id)):
+        if not same_uuid(answer[member], expected):
+            raise Violation(
+                f"the toggle's answer names another {member}",
+                expected=expected,
+                actual=answer[member],
+                exchange=exchange,
+            )
+    if answer["facebank_seed"] is not value:
+        raise Violation(
+            "the toggle's answer has not the value that was sent",
+            expected=value,
+            actual=answer["facebank_seed"],
+            exchange=exchange,
+        )
+
+
+@pytest.mark.clause("TOG-03")
+@pytest.mark.parametrize("index", [0, 1, -1], ids=["first link", "second link", "last link"])
+def test_answer_names_link_person_and_value(backend: Backend, index: int) -> None:
+    """200 answers `{link_id, person_id, facebank_seed}` with ids equal to the path's and the value equal to the one sent."""
+    schema = backend.contracts.validator("toggle-response")
+    with seed_and_other(backend) as person:
+        link = person.links[min(index, len(person.links) - 1)]
+        for value in (not link.flagged, link.flagged):
+            exchange = backend.set_flag(person.person_id, link, value)
+            answers_its_request(exchange, person.person_id, link, value, schema)
+
+
+@pytest.mark.clause("TOG-03")
+def test_answer_to_the_same_value_again(backend: Backend) -> None:
+    """A value that the flag already has is answered like any other."""
+    schema = backend.contracts.validator("toggle-response")
+    with seed_and_other(backend) as person:
+        for link in person.links:
+            exchange = backend.toggle(person.person_id, link.link_id, link.flagged)
+            if exchange.status == 200:
+                answers_its_request(exchange, person.person_id, link, link.flagged, schema)
+
+
+# --- TOG-04, TOG-05, TOG-06, TOG-11: what it changes -----------------------------------------------------------------
+
+
+@pytest.mark.clause("TOG-04")
+@pytest.mark.parametrize("times", [2, 3, 4])
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_setting_twice_is_setting_once(backend: Backend, value: bool, times: int) -> None:
+    """Setting the same value several times leaves the state of setting it once."""
+    with seed_and_other(backend) as person:
+        for link in person.links:
+            backend.set_flag(person.person_id, link, value)
+            once = backend.snapshot(person.person_id)
+            for _ in range(times - 1):
+                again = backend.set_flag(person.person_id, link, value)
+            expect.unchanged(once, backend.snapshot(person.person_id), what="the same value again", exchange=again)
+
+
+@pytest.mark.clause("TOG-05")
+@given(
+    size=sizes(min_seeded=1, min_unseeded=1, unhosted=True),
+    choice=st.integers(0, 10_000),
+    flips=st.integers(1, 3),
+)
+def test_toggle_moves_the_photo_in_and_out_of_the_seeds(backend: Backend, size: Sizes, choice: int, flips: int) -> None:
+    """After ON the photo is in `seed_only=true`; after OFF it is not; in both it is in `seed_only=false`."""
+    with backend.gallery(seeded=size.seeded, unseeded=size.unseeded, unhosted=size.unhosted) as person:
+        moves(backend, person, person.links[choice % len(person.links)], flips)
+
+
+@pytest.mark.clause("TOG-05")
+def test_toggle_moves_some_photo_in_and_out_of_the_seeds(backend: Backend) -> None:
+    """The same for the one link that every environment has."""
+    with seed_and_other(backend) as person:
+        moves(backend, person, person.links[0], flips=2)
+
+
+def moves(backend: Backend, person: Gallery, link: Link, flips: int) -> None:
+    """Flips the link's flag some times and looks for the photo after each."""
+    every = backend.listing(person.person_id, seed_only=False)
+    if link.served_url not in every.urls:
+        raise PremiseBroken(
+            "PHO-04",
+            "a photo is not among the person's photos",
+            expected=link.served_url,
+            actual=list(every.urls),
+            exchange=every.exchange,
+        )
+    value = link.flagged
+    for _ in range(flips):
+        value = not value
+        exchange = backend.set_flag(person.person_id, link, value)
+        name = "ON" if value else "OFF"
+        if backend.is_seed(person.person_id, link) is not value:
+            where = "is not" if value else "is still"
+            raise Violation(
+                f"after {name} the photo {where} in seed_only=true", expected=value, actual=not value, exchange=exchange
+            )
+        if link.served_url not in backend.listing(person.person_id, seed_only=False).urls:
+            raise Violation(
+                f"after {name} the photo is not in seed_only=false", expected="in it", actual="gone", exchange=exchange
+            )
+
+
+@pytest.mark.clause("TOG-06")
+@given(
+    size=sizes(min_seeded=1, min_unseeded=1, unhosted=True),
+    other=sizes(),
+    toggles=st.lists(st.tuples(st.integers(0, 10_000), st.booleans()), min_size=1, max_size=6),
+)
+def test_toggle_changes_the_named_link_alone(
+    backend: Backend, size: Sizes, other: Sizes, toggles: list[tuple[int, bool]]
+) -> None:
+    """Every other photo of this person, and of others, keeps its flag."""
+    with (
+        backend.gallery(seeded=size.seeded, unseeded=size.unseeded, unhosted=size.unhosted) as person,
+        backend.gallery(seeded=other.seeded, unseeded=other.unseeded) as someone_else,
+    ):
+        elsewhere = backend.snapshot(someone_else.person_id)
+        for choice, value in toggles:
+            link = person.links[choice % len(person.links)]
+            leaves_others_alone(backend, person.person_id, link, value)
+        expect.unchanged(elsewhere, backend.snapshot(someone_else.person_id), what="toggles of another person's links")
+
+
+@pytest.mark.clause("TOG-06")
+def test_toggle_of_some_link_changes_it_alone(backend: Backend) -> None:
+    """The same for the one link that every environment has, among whatever photos stand beside it."""
+    with seed_and_other(backend) as person:
+        for value in (not person.links[0].flagged, person.links[0].flagged):
+            leaves_others_alone(backend, person.person_id, person.links[0], value)
+
+
+@pytest.mark.clause("TOG-06")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_toggle_of_a_shared_photo_is_one_persons(backend: Backend, value: bool) -> None:
+    """Two people have the same photo; a toggle for one of them keeps the other's flag."""
+    with shared_photo(backend, first_flagged=not value, other_flagged=not value) as (first, other):
+        before = backend.snapshot(other.person_id)
+        exchange = backend.set_flag(first.person_id, first.links[0], value)
+        after = backend.snapshot(other.person_id)
+        expect.unchanged(before, after, what="a toggle of the same photo for another person", exchange=exchange)
+
+
+@contextmanager
+def shared_photo(backend: Backend, *, first_flagged: bool, other_flagged: bool) -> Iterator[tuple[Gallery, Gallery]]:
+    """Two people with one asset between them, each with a flag of their own."""
+    with backend.states.given("shared photo") as values:
+        url = str(values["served_url"])
+        first = Gallery(str(values["person_id"]), (Link(str(values["link_id"]), url, first_flagged),))
+        other = Gallery(str(values["other_person_id"]), (Link(str(values["other_link_id"]), url, other_flagged),))
+        for person in (first, other):
+            (link,) = person.links
+            if backend.is_seed(person.person_id, link) is not link.flagged:
+                backend.set_flag(person.person_id, link, link.flagged)
+        yield first, other
+
+
+def leaves_others_alone(backend: Backend, person_id: str, link: Link, value: bool) -> None:
+    """Toggles the link and compares all other photos of the person."""
+    before = backend.snapshot(person_id).without(link.served_url)
+    exchange = backend.set_flag(person_id, link, value)
+    after = backend.snapshot(person_id).without(link.served_url)
+    expect.unchanged(before, after, what="a toggle of another link", exchange=exchange)
+
+
+@pytest.mark.clause("TOG-11")
+@given(size=sizes(min_unseeded=1, unhosted=True))
+def test_link_that_was_never_toggled_is_no_seed(backend: Backend, size: Sizes) -> None:
+    """A link that was never toggled is not a seed."""
+    with backend.gallery(seeded=size.seeded, unseeded=size.unseeded, unhosted=size.unhosted) as person:
+        seeds = backend.listing(person.person_id, seed_only=True)
+        never = [link.served_url for link in person.unflagged if link.served_url in seeds.urls]
+        if never:
+            raise Violation(
+                "photos that were never toggled are seeds",
+                expected=[link.served_url for link in person.flagged],
+                actual=list(seeds.urls),
+                exchange=seeds.exchange,
+            )
+
+
+# --- TOG-07, TOG-08: links it must not take --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WrongLink:
+    """A link that the path's person must not toggle, and the status that it should be refused with."""
+
+    name: str
+    should_be: int
+
+
+UNKNOWN, ANOTHERS, OUTSIDE = (
+    WrongLink("unknown link", 404),
+    WrongLink("another person's link", 409),
+    WrongLink("link outside a person gallery", 409),
+)
+
+
+@contextmanager
+def wrong_link(backend: Backend, kind: WrongLink, flagged: bool) -> Iterator[tuple[str, str, list[str]]]:
+    """Person and link of a call that must be refused, and the people whose photos could show a change."""
+    backend.require_toggles()
+    if kind is UNKNOWN:
+        with seed_and_other(backend) as person:
+            yield person.person_id, str(uuid.uuid4()), [person.person_id]
+    elif kind is ANOTHERS:
+        with backend.gallery(seeded=1, unseeded=1) as person, backend.gallery(seeded=1, unseeded=1) as owner:
+            (link,) = owner.flagged if flagged else owner.unflagged
+            yield person.person_id, link.link_id, [person.person_id, owner.person_id]
+    else:
+        with backend.states.given("media link outside a person gallery") as values:
+            person_id = str(values["person_id"])
+            yield person_id, str(values["link_id"]), [person_id]
+
+
+@pytest.mark.clause("TOG-07")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+@pytest.mark.parametrize("kind", [UNKNOWN, ANOTHERS, OUTSIDE], ids=lambda kind: kind.name)
+def test_wrong_link_is_refused(backend: Backend, kind: WrongLink, value: bool) -> None:
+    """An unknown link, another person's, or one that is no person gallery image → 4xx, and nothing changes."""
+    with wrong_link(backend, kind, flagged=not value) as (person_id, link_id, people):
+        before, stored = [backend.snapshot(person) for person in people], backend.stored_links([link_id])
+        exchange = backend.toggle(person_id, link_id, value)
+        expect.client_error(exchange, what=f"a toggle ({kind.name})")
+        if backend.stored_links([link_id]) != stored:
+            raise Violation(
+                f"a refused toggle ({kind.name}) changed core.media_links",
+                expected=stored,
+                actual=backend.stored_links([link_id]),
+                exchange=exchange,
+            )
+        for person, earlier in zip(people, before, strict=True):
+            expect.unchanged(
+                earlier, backend.snapshot(person), what=f"a refused toggle ({kind.name})", exchange=exchange
+            )
+
+
+@pytest.mark.clause("TOG-07", level="SHOULD")
+@pytest.mark.parametrize("kind", [UNKNOWN, ANOTHERS, OUTSIDE], ids=lambda kind: kind.name)
+def test_wrong_link_is_refused_by_its_status(backend: Backend, kind: WrongLink) -> None:
+    """An unknown link → 404, another person's or no gallery image → 409."""
+    with wrong_link(backend, kind, flagged=False) as (person_id, link_id, _):
+        exchange = backend.toggle(person_id, link_id, True)
+        expect.status(exchange, {kind.should_be}, what=f"a toggle ({kind.name})")
+
+
+MALFORMED_IDS = (
+    "not-a-uuid",
+    "1",
+    "null",
+    "undefined",
+    "00000000-0000-0000-0000-00000000000",
+    "00000000-0000-0000-0000-0000000000000",
+    "g0000000-0000-0000-0000-000000000000",
+    "00000000-0000-0000-0000-00000000000é",
+    "0" * 400,
+    "\x00",
+    "' or 1=1 --",
+)
+
+
+@pytest.mark.clause("TOG-08")
+@pytest.mark.parametrize("where", ["person", "link"])
+@pytest.mark.parametrize("malformed", MALFORMED_IDS, ids=[ascii(text)[:20] for text in MALFORMED_IDS])
+def test_malformed_id_is_a_client_error(backend: Backend, malformed: str, where: str) -> None:
+    """Ids that are not UUIDs → 4xx, never 5xx."""
+    with backend.some_link() as person:
+        link_id = person.links[0].link_id
+        ids = (malformed, link_id) if where == "person" else (person.person_id, malformed)
+        exchange = backend.toggle(*ids, True)
+    expect.client_error(exchange, what=f"a toggle with a malformed {where} id")
+
+
+# --- TOG-10: when storage fails --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def failing_storage(backend: Backend, person: Gallery) -> Iterator[None]:
+    """That person's toggles cannot be stored."""
+    with backend.states.given("storage failure", operation="toggle", person_id=person.person_id):
+        yield
+
+
+@pytest.mark.clause("TOG-10")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_storage_failure_is_told_and_keeps_the_flag(backend: Backend, value: bool) -> None:
+    """When storage fails the toggle is a 5xx and the flag keeps its value."""
+    backend.require_toggles()
+    with backend.gallery(seeded=1, unseeded=1) as person:
+        (link,) = person.unflagged if value else person.flagged
+        before = backend.snapshot(person.person_id)
+        with failing_storage(backend, person):
+            exchange = backend.toggle(person.person_id, link.link_id, value)
+            if exchange.status < 500:
+                raise Violation(
+                    f"a toggle that could not be stored was answered {exchange.outcome()}",
+                    expected="a 5xx",
+                    actual=exchange.outcome(),
+                    exchange=exchange,
+                )
+            during = backend.snapshot(person.person_id)
+        after = backend.snapshot(person.person_id)
+        for seen in (during, after):
+            expect.unchanged(before, seen, what="a toggle that could not be stored", exchange=exchange)
+
+
+@pytest.mark.clause("TOG-10", level="SHOULD")
+def test_storage_failure_is_502(backend: Backend) -> None:
+    """When storage fails the toggle is a 502."""
+    backend.require_toggles()
+    with backend.gallery(unseeded=1) as person, failing_storage(backend, person):
+        exchange = backend.toggle(person.person_id, person.links[0].link_id, True)
+        expect.status(exchange, {502}, what="a toggle that could not be stored")

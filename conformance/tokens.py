@@ -1,0 +1,95 @@
+"""Tokens that must not be accepted: tampered ones from a real token, and ones that only the signing key can make."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+
+from conformance.errors import NotVerified
+
+_BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def _parts(token: str) -> tuple[str, str, str]:
+    """Header, payload and signature as they stand; raises NotVerified where the token is no JWT."""
+    try:
+        jwt.decode(token, options={"verify_signature": False})
+    except jwt.PyJWTError:
+        raise NotVerified("credentials.service_role_token is no JWT") from None
+    header, payload, signature = token.split(".")
+    return header, payload, signature
+
+
+def _encode(part: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+
+def claims(token: str) -> dict[str, Any]:
+    """A JWT's payload, unverified; raises NotVerified where the token is no JWT."""
+    _parts(token)
+    payload: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return payload
+
+
+def with_changed_payload(token: str) -> str:
+    """Another payload under the old signature."""
+    header, _, signature = _parts(token)
+    return f"{header}.{_encode({**claims(token), 'changed': True})}.{signature}"
+
+
+def with_changed_signature(token: str) -> str:
+    """A character in the middle of the signature changed (the last one may carry unused bits)."""
+    header, payload, signature = _parts(token)
+    middle = len(signature) // 2
+    other = _BASE64URL[(_BASE64URL.index(signature[middle]) + 1) % len(_BASE64URL)]
+    return f"{header}.{payload}.{signature[:middle]}{other}{signature[middle + 1 :]}"
+
+
+def without_signature(token: str, algorithm: str = "none") -> str:
+    """The same payload, said to be unsigned."""
+    _parts(token)
+    return f"{_encode({'alg': algorithm, 'typ': 'JWT'})}.{_encode(claims(token))}."
+
+
+def with_stripped_signature(token: str) -> str:
+    """The same header and payload, the signature left empty."""
+    header, payload, _ = _parts(token)
+    return f"{header}.{payload}."
+
+
+def signed_by_another_key(token: str) -> str:
+    """The same payload, signed by a key of our own."""
+    return jwt.encode(claims(token), "not-the-key-" + uuid.uuid4().hex + uuid.uuid4().hex, algorithm="HS256")
+
+
+def expired(token: str, key: str) -> str:
+    """The same payload, rightly signed, and past its time since a day."""
+    return jwt.encode({**claims(token), "exp": int(time.time()) - 86_400}, key, algorithm="HS256")
+
+
+def with_role(token: str, key: str, role: str | None) -> str:
+    """The same payload, rightly signed, in another role, or in none."""
+    payload = {name: value for name, value in claims(token).items() if name != "role"}
+    return jwt.encode(payload if role is None else {**payload, "role": role}, key, algorithm="HS256")
+
+
+def of_a_person(token: str, key: str, **more: Any) -> str:
+    """A rightly signed token of a person whom no allowlist has."""
+    service = claims(token)
+    person = {
+        **{name: service[name] for name in ("iss", "ref") if name in service},
+        "aud": "authenticated",
+        "role": "authenticated",
+        "sub": str(uuid.uuid4()),
+        "email": f"nobody-{uuid.uuid4().hex[:12]}@trr-conformance.invalid",
+        "iat": int(time.time()) - 60,
+        "exp": int(time.time()) + 3600,
+        **more,
+    }
+    return jwt.encode(person, key, algorithm="HS256")

@@ -1,0 +1,570 @@
+"""The contracts: what is promised, as data, and the one loader of it.
+
+Clauses (``clauses/*.yaml``), JSON Schemas (``schemas/*.schema.json``), OpenAPI fragments (``openapi/*.yaml``) and
+examples (``examples/<schema>/{valid,invalid}/*.json``) are readable from any language. This module reads them for
+Python: `load` for use, refusing every structural fault; `check` for authors, with the slower checks too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from math import isfinite
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeVar, cast
+
+import jsonschema_rs
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError, best_match
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+__all__ = ["Clause", "ContractError", "Contracts", "Finding", "check", "load"]
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_BASE_URI: Final = "https://trr-conformance.invalid/contracts"
+_SCHEMA_SUFFIX: Final = ".schema.json"
+
+_SEMVER = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
+_KEBAB_JSON = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.json")
+_ANNOTATIONS = frozenset({"$schema", "$id", "$comment", "title", "description", "examples"})
+# Only formats whose check needs no optional package, so that every installation judges alike.
+_FORMATS = FormatChecker(("uuid", "date"))
+_JSON_TAGS: Final = frozenset({"map", "seq", "str", "int", "float", "bool", "null"})
+_YAML_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_Path = tuple[str | int, ...]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong with a file of the contracts; as text ``file:line: message``, the line number where known."""
+
+    file: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"
+
+
+class ContractError(Exception):
+    """The contracts cannot be used as they are, or have nothing of the name asked for."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A promise: one sentence that is true or false of a running system.
+
+    `level` is MUST or SHOULD; `riders` are what a MUST clause also asks at level SHOULD. `source` names the places that
+    promise it (see ``schemas/clause-file.schema.json``), and `why` says what breaks without it where the plan does not.
+    """
+
+    id: str
+    level: str
+    targets: tuple[str, ...]
+    statement: str
+    riders: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    why: str | None = None
+    operations: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Contracts:
+    """One version of the contracts, read and found sound."""
+
+    folder: Path
+    version: str
+    clauses: Mapping[str, Clause]
+    """By id; files in the order of their names, clauses in the order of their file."""
+    _validators: Mapping[str, Draft202012Validator] = field(repr=False)
+    _documents: Mapping[str, dict[str, Any]] = field(repr=False)
+
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        """The names that `schema`, `validator` and `examples` take."""
+        return tuple(self._validators)
+
+    def schema(self, name: str) -> dict[str, Any]:
+        """Return a copy of ``schemas/<name>.schema.json`` as it stands; its references are relative to its ``$id``."""
+        return deepcopy(_members(self.validator(name)))
+
+    def validator(self, name: str) -> Draft202012Validator:
+        """Return the validator of a schema: offline, and strict about ``uuid`` and ``date`` formats."""
+        return self._lookup(self._validators, name, "schemas")
+
+    def openapi(self, name: str = "backend") -> dict[str, Any]:
+        """Return a copy of ``openapi/<name>.yaml`` that refers to nothing but itself.
+
+        The schemas that it needs stand under ``components/schemas`` by their names here.
+        """
+        return deepcopy(self._lookup(self._documents, name, "openapi"))
+
+    def examples(self, name: str, side: Literal["valid", "invalid"] = "valid") -> dict[str, Any]:
+        """Return the examples of a schema by file name without ``.json``; an invalid one's name says why."""
+        self.validator(name)
+        return {path.stem: _read_json(path).data for path in _examples(self.folder, name, side)}
+
+    def select(self, patterns: Iterable[str]) -> list[str]:
+        """Return the ids, in order, that match any of the patterns: ids or wildcards such as ``TOG-*``, in any case."""
+        wanted = [pattern.strip().upper() for pattern in patterns]
+        return [clause for clause in self.clauses if any(fnmatchcase(clause, pattern) for pattern in wanted)]
+
+    def _lookup(self, things: Mapping[str, _T], name: str, where: str) -> _T:
+        try:
+            return things[name]
+        except KeyError:
+            message = f"nothing is named {name!r} here; there is {', '.join(things)}"
+            raise ContractError(Finding(_display(self.folder / where), message)) from None
+
+
+def load(folder: Path | None = None) -> Contracts:
+    """Read the contracts in `folder`, by default those of this package (read once and kept).
+
+    Raises `ContractError` at the first fault: a file that is missing, not YAML or JSON, or of the wrong shape; a
+    VERSION that is no semantic version, or not the one in an ``$id`` or an OpenAPI document; an id or operationId used
+    twice; a schema or operation that a clause names and nobody defines; a reference that leads nowhere.
+    """
+    return _read(folder.resolve()) if folder is not None else _read_default()
+
+
+def check(folder: Path | None = None) -> list[Finding]:
+    """Return all that is wrong with the contracts in `folder`; empty where they can be released.
+
+    What `load` refuses is the only finding then. Else also judges the examples as filed, the CHANGELOG, and the OpenAPI
+    documents by the specification's own schema.
+    """
+    try:
+        contracts = load(folder)
+    except ContractError as error:
+        return [error.finding]
+    return [*_check_changelog(contracts), *_check_examples(contracts), *_check_openapi(contracts)]
+
+
+@cache
+def _read_default() -> Contracts:
+    return _read(Path(__file__).resolve().parent)
+
+
+def _read(folder: Path) -> Contracts:
+    version = _read_version(folder / "VERSION")
+    validators = _read_schemas(folder / "schemas", version)
+    documents, operations = _read_documents(folder / "openapi", version, validators)
+    clauses = _read_clauses(folder / "clauses", validators, operations)
+    return Contracts(folder, version, MappingProxyType(clauses), validators, documents)
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A parsed file, and for YAML the line on which each of its values stands."""
+
+    path: Path
+    data: Any
+    lines: Mapping[_Path, int] = field(default_factory=dict, repr=False)
+
+    def error(self, message: str, at: Iterable[str | int] = ()) -> ContractError:
+        return ContractError(self.finding(message, at))
+
+    def finding(self, message: str, at: Iterable[str | int] = ()) -> Finding:
+        return Finding(_display(self.path), message, self.lines.get(tuple(at)))
+
+    def explain(self, error: ValidationError) -> Finding:
+        """Put a jsonschema error into one line: where in the file, and what."""
+        problem = _shorten(error.message.partition("\n")[0])
+        return self.finding(f"{error.json_path}: {problem}", error.absolute_path)
+
+
+def _shorten(message: str) -> str:
+    return textwrap.shorten(message, 300, placeholder=" …")
+
+
+def _display(path: Path) -> str:
+    """Show a path as one would type it: relative where it lies under the working folder."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _list(folder: Path, suffix: str) -> list[Path]:
+    paths = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
+    if not paths:
+        raise ContractError(Finding(_display(folder), f"has no {suffix} file"))
+    return paths
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ContractError(Finding(_display(path), f"cannot be read: {error.strerror}")) from None
+    except UnicodeDecodeError as error:
+        raise ContractError(Finding(_display(path), f"is not UTF-8: {error.reason} at byte {error.start}")) from None
+
+
+def _read_version(path: Path) -> str:
+    version = _read_text(path).strip()
+    if not _SEMVER.fullmatch(version):
+        raise ContractError(Finding(_display(path), f"{version[:40]!r} is not a semantic version such as 1.0.0"))
+    return version
+
+
+def _read_json(path: Path) -> _Source:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ContractError(Finding(_display(path), f"key {twice!r} appears twice in one object"))
+        return members
+
+    def refuse(constant: str) -> Any:
+        raise ContractError(Finding(_display(path), f"is not JSON: {constant} is no JSON number"))
+
+    text = _read_text(path)
+    try:
+        return _Source(path, json.loads(text, object_pairs_hook=unique, parse_constant=refuse))
+    except json.JSONDecodeError as error:
+        raise ContractError(Finding(_display(path), f"is not JSON: {error.msg}", error.lineno)) from None
+    except (RecursionError, ValueError) as error:
+        raise ContractError(Finding(_display(path), f"is not usable JSON: {error}")) from None
+
+
+def _read_yaml(path: Path) -> _Source:
+    text = _read_text(path)
+    try:
+        return _YamlReader(path, text).read()
+    except yaml.MarkedYAMLError as error:
+        line = None if error.problem_mark is None else error.problem_mark.line + 1
+        raise ContractError(Finding(_display(path), f"is not YAML: {error.problem}", line)) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ContractError(Finding(_display(path), f"is not usable YAML: {_shorten(str(error))}")) from None
+
+
+class _YamlReader:
+    """Reads the YAML that is JSON in other clothes: unique string keys, JSON's scalars, no aliases; notes the lines."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.loader: Any = _YAML_LOADER(text)
+        self.lines: dict[_Path, int] = {}
+        self.seen: set[int] = set()
+
+    def read(self) -> _Source:
+        try:
+            node = self.loader.get_single_node()
+            if node is None:
+                raise ContractError(Finding(_display(self.path), "is empty"))
+            return _Source(self.path, self._value(node, ()), self.lines)
+        finally:
+            self.loader.dispose()
+
+    def _value(self, node: Any, at: _Path) -> Any:
+        self.lines.setdefault(at, node.start_mark.line + 1)
+        if id(node) in self.seen:
+            raise self._error(node, "aliases are not used here: readers expand them differently")
+        self.seen.add(id(node))
+        tag = node.tag.removeprefix("tag:yaml.org,2002:")
+        if tag not in _JSON_TAGS:
+            raise self._error(node, f"YAML's {tag} is not a type of JSON: quote the value")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, (*at, index)) for index, item in enumerate(node.value)]
+        scalar = self.loader.construct_object(node)
+        if isinstance(scalar, float) and not isfinite(scalar):
+            raise self._error(node, f"{node.value} is no JSON number")
+        return scalar
+
+    def _mapping(self, node: Any, at: _Path) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag != "tag:yaml.org,2002:str":
+                raise self._error(key_node, f"key {key_node.value!r} is not a string: quote it")
+            key: str = key_node.value
+            if key in mapping:
+                raise self._error(key_node, f"key {key!r} appears twice in one mapping")
+            self.lines[*at, key] = key_node.start_mark.line + 1
+            mapping[key] = self._value(value_node, (*at, key))
+        return mapping
+
+    def _error(self, node: Any, message: str) -> ContractError:
+        return ContractError(Finding(_display(self.path), message, node.start_mark.line + 1))
+
+
+# --- Schemas ---------------------------------------------------------------------------------------------------------
+
+
+def _read_schemas(folder: Path, version: str) -> dict[str, Draft202012Validator]:
+    sources = {path.name.removesuffix(_SCHEMA_SUFFIX): _read_json(path) for path in _list(folder, _SCHEMA_SUFFIX)}
+    for source in sources.values():
+        _judge_schema(source, f"{_BASE_URI}/{version}/schemas/{source.path.name}")
+    resources = [(source.data["$id"], DRAFT202012.create_resource(source.data)) for source in sources.values()]
+    registry: Registry[Any] = Registry().with_resources(resources).crawl()
+    for source in sources.values():
+        resolver = registry.resolver(source.data["$id"])
+        for reference in sorted({schema["$ref"] for schema in _subschemas(source.data) if "$ref" in schema}):
+            try:
+                resolver.lookup(reference)
+            except (Unresolvable, ValueError):
+                raise source.error(f"$ref {reference!r} leads nowhere") from None
+    return {
+        name: Draft202012Validator(source.data, registry=registry, format_checker=_FORMATS)
+        for name, source in sources.items()
+    }
+
+
+def _judge_schema(source: _Source, expected_id: str) -> None:
+    schema = source.data
+    if not isinstance(schema, dict):
+        raise source.error("is not a JSON object")
+    for keyword, expected in (("$schema", _DIALECT), ("$id", expected_id)):
+        if schema.get(keyword) != expected:
+            raise source.error(f"{keyword} is {schema.get(keyword)!r}, not {expected!r}")
+    try:
+        # A hundred times as fast as jsonschema's own check_schema, and every worker of a run loads the contracts.
+        jsonschema_rs.meta.validate(schema)
+    except jsonschema_rs.ValidationError as error:
+        place = "/".join(map(str, error.instance_path))
+        raise source.error(f"is not a JSON Schema: /{place}: {_shorten(error.message)}") from None
+    for subschema in _subschemas(schema):
+        for pattern in (subschema.get("pattern", ""), *subschema.get("patternProperties", ())):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise source.error(f"pattern {pattern!r} is no regular expression: {error}") from None
+
+
+def _members(validator: Draft202012Validator) -> dict[str, Any]:
+    """Return the validator's own schema, which `_judge_schema` saw to be an object."""
+    return cast("dict[str, Any]", validator.schema)
+
+
+def _subschemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield the schema and all that stand in it, boolean schemas aside, in no certain order."""
+    if isinstance(schema, dict):
+        yield schema
+        for subschema in DRAFT202012.subresources_of(schema):
+            yield from _subschemas(subschema)
+
+
+# --- OpenAPI ---------------------------------------------------------------------------------------------------------
+
+
+_METHOD: Final = "^(get|put|post|delete|options|head|patch|trace)$"
+# As much of OpenAPI as this module relies on; `check` judges the rest.
+_OPENAPI_SHAPE: Final = Draft202012Validator(
+    {
+        "type": "object",
+        "properties": {
+            "openapi": {"type": "string", "pattern": r"^3\.1\."},
+            "info": {"type": "object", "required": ["version"]},
+            "paths": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "patternProperties": {
+                        _METHOD: {
+                            "type": "object",
+                            "properties": {"operationId": {"type": "string"}},
+                            "required": ["operationId"],
+                        }
+                    },
+                },
+            },
+            # Schemas have files of their own, so that a schema has one place and one $id.
+            "components": {"type": "object", "properties": {"schemas": {"type": "object", "maxProperties": 0}}},
+        },
+        "required": ["openapi", "info", "paths"],
+    }
+)
+
+
+def _read_documents(
+    folder: Path, version: str, validators: Mapping[str, Draft202012Validator]
+) -> tuple[dict[str, dict[str, Any]], frozenset[str]]:
+    """Return the self-contained documents by name, and the operationIds of them all."""
+    documents: dict[str, dict[str, Any]] = {}
+    operations: dict[str, str] = {}
+    for path in _list(folder, ".yaml"):
+        source = _read_yaml(path)
+        for operation, at in _operations(source, version):
+            if operation in operations:
+                raise source.error(f"operationId {operation} is used in {operations[operation]} already", at)
+            operations[operation] = path.name
+        documents[path.stem] = _bundle(source, {name: _members(validator) for name, validator in validators.items()})
+    return documents, frozenset(operations)
+
+
+def _operations(source: _Source, version: str) -> Iterator[tuple[str, _Path]]:
+    """Yield the operationIds with their places, once the document's outer shape is known to be sound."""
+    error = best_match(_OPENAPI_SHAPE.iter_errors(source.data))
+    if error is not None:
+        raise ContractError(source.explain(error))
+    if source.data["info"]["version"] != version:
+        raise source.error(f"info.version is not the contracts' version {version}", ("info", "version"))
+    for path, item in source.data["paths"].items():
+        for method in item:
+            if re.fullmatch(_METHOD, method):
+                yield item[method]["operationId"], ("paths", path, method, "operationId")
+
+
+def _bundle(source: _Source, schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a document with every schema file that it refers to, directly or not, moved into its components."""
+    document: dict[str, Any] = deepcopy(source.data)
+    bundled: dict[str, Any] = {}
+
+    def component(name: str, pointer: str) -> str:
+        if name not in bundled:
+            bundled[name] = schema = {k: v for k, v in deepcopy(schemas[name]).items() if k not in ("$schema", "$id")}
+            for subschema in _subschemas(schema):
+                if "$ref" in subschema:
+                    file, _, inner = subschema["$ref"].partition("#")
+                    subschema["$ref"] = component(file.rpartition("/")[2].removesuffix(_SCHEMA_SUFFIX) or name, inner)
+        return f"#/components/schemas/{name}{pointer}"
+
+    for holder, at in _references(document):
+        file, _, pointer = holder["$ref"].partition("#")
+        if file:
+            name = file.removeprefix("../schemas/").removesuffix(_SCHEMA_SUFFIX)
+            if file != f"../schemas/{name}{_SCHEMA_SUFFIX}" or name not in schemas:
+                raise source.error(f"$ref {holder['$ref']!r} leads to no schema of the contracts", at)
+            holder["$ref"] = component(name, pointer)
+    if bundled:
+        document.setdefault("components", {})["schemas"] = dict(sorted(bundled.items()))
+
+    resolver = Registry().with_resource("", Resource.opaque(document)).resolver()
+    for holder, at in _references(document):
+        try:
+            resolver.lookup(holder["$ref"])
+        except (Unresolvable, ValueError):
+            raise source.error(f"$ref {holder['$ref']!r} leads nowhere", at) from None
+    return document
+
+
+def _references(value: Any, at: _Path = ()) -> Iterator[tuple[dict[str, Any], _Path]]:
+    """Yield every object of an OpenAPI document that holds a reference, and the place of that reference."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value, (*at, "$ref")
+        for key, member in value.items():
+            yield from _references(member, (*at, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _references(item, (*at, index))
+
+
+# --- Clauses ---------------------------------------------------------------------------------------------------------
+
+
+def _read_clauses(
+    folder: Path, validators: Mapping[str, Draft202012Validator], operations: frozenset[str]
+) -> dict[str, Clause]:
+    shape = validators.get("clause-file")
+    if shape is None:
+        raise ContractError(Finding(_display(folder.parent / "schemas"), f"has no clause-file{_SCHEMA_SUFFIX}"))
+    clauses: dict[str, Clause] = {}
+    files: dict[str, str] = {}
+    for path in _list(folder, ".yaml"):
+        source = _read_yaml(path)
+        error = best_match(shape.iter_errors(source.data))
+        if error is not None:
+            raise ContractError(source.explain(error))
+        for index, record in enumerate(source.data):
+            clause = _clause(record)
+            if clause.id in clauses:
+                raise source.error(f"clause {clause.id} is defined in {files[clause.id]} already", (index, "id"))
+            for key, names, known in (
+                ("schemas", clause.schemas, validators),
+                ("operations", clause.operations, operations),
+            ):
+                for name in (name for name in names if name not in known):
+                    raise source.error(f"clause {clause.id} names {name!r}, which is not among the {key}", (index, key))
+            clauses[clause.id], files[clause.id] = clause, path.name
+    return clauses
+
+
+def _clause(record: Mapping[str, Any]) -> Clause:
+    members: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    return Clause(**members)
+
+
+# --- Slower checks ---------------------------------------------------------------------------------------------------
+
+
+def _check_changelog(contracts: Contracts) -> Iterator[Finding]:
+    path = contracts.folder / "CHANGELOG.md"
+    try:
+        text = _read_text(path)
+    except ContractError as refusal:
+        yield refusal.finding
+        return
+    if not re.search(rf"^## \[?{re.escape(contracts.version)}\]?(\s|$)", text, re.MULTILINE):
+        yield Finding(_display(path), f"has no section for version {contracts.version}")
+
+
+def _check_examples(contracts: Contracts) -> Iterator[Finding]:
+    folder = contracts.folder / "examples"
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            yield from _check_example(contracts, path)
+    for name in contracts.schemas:
+        if not _examples(contracts.folder, name, "valid"):
+            yield Finding(_display(folder / name / "valid"), "has no example")
+        # A schema of annotations alone refuses nothing, so that nothing can be filed as invalid.
+        if contracts.schema(name).keys() - _ANNOTATIONS and not _examples(contracts.folder, name, "invalid"):
+            yield Finding(_display(folder / name / "invalid"), "has no example")
+
+
+def _check_example(contracts: Contracts, path: Path) -> Iterator[Finding]:
+    where = path.relative_to(contracts.folder / "examples").parts
+    if len(where) != 3 or where[0] not in contracts.schemas or where[1] not in ("valid", "invalid"):
+        yield Finding(_display(path), "is not filed as examples/<schema>/valid/… or examples/<schema>/invalid/…")
+        return
+    if not _KEBAB_JSON.fullmatch(path.name):
+        yield Finding(_display(path), "is not named in kebab-case with .json")
+        return
+    try:
+        source = _read_json(path)
+    except ContractError as refusal:
+        yield refusal.finding
+        return
+    error = best_match(contracts.validator(where[0]).iter_errors(source.data))
+    if where[1] == "valid" and error is not None:
+        yield source.explain(error)
+    elif where[1] == "invalid" and error is None:
+        yield source.finding(f"is filed as invalid, but {where[0]} takes it")
+
+
+def _examples(folder: Path, name: str, side: str) -> list[Path]:
+    return sorted((folder / "examples" / name / side).glob("*.json"))
+
+
+def _check_openapi(contracts: Contracts) -> Iterator[Finding]:
+    # Slow to import, and of use to authors only.
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+
+    for name, document in contracts._documents.items():
+        path = contracts.folder / "openapi" / f"{name}.yaml"
+        source = _read_yaml(path)
+        for error in OpenAPIV31SpecValidator(document).iter_errors():
+            yield source.explain(error)

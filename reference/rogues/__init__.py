@@ -1,0 +1,65 @@
+"""Rogues: the reference with one fault each, to show that the suite would notice.
+
+A rogue is a subclass of a service that takes one decision differently. It declares the clauses that it breaks, at most
+three and the main one first; its docstring says what it does, and its name is the class's in kebab case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
+
+from reference.backend import Backend
+
+MAX_BREAKS = 3
+
+B = TypeVar("B", bound=type[Backend])
+
+
+@dataclass(frozen=True)
+class Rogue:
+    """One named fault of one service."""
+
+    name: str
+    target: str
+    breaks: tuple[str, ...]
+    summary: str
+    implementation: type[Backend]
+
+
+_registry: dict[str, Rogue] = {}
+
+ROGUES: Mapping[str, Rogue] = MappingProxyType(_registry)
+"""Every rogue by its name, in the order of their clauses."""
+
+
+def implementation(name: str | None) -> type[Backend]:
+    """The backend with that rogue's fault, or the true one for None; raises KeyError with a clear message."""
+    if name is None:
+        return Backend
+    if name not in ROGUES:
+        raise KeyError(f"no rogue is called {name!r} (--list-rogues names them)")
+    return ROGUES[name].implementation
+
+
+def rogue(breaks: list[str]) -> Callable[[B], B]:
+    """Register the decorated class as a rogue that breaks these clauses, the main one first."""
+
+    def register(implementation: B) -> B:
+        name = re.sub(r"(?<!^)(?=[A-Z])", "-", implementation.__name__).lower()
+        if not 1 <= len(breaks) <= MAX_BREAKS:
+            raise ValueError(f"rogue {name}: declare 1 to {MAX_BREAKS} clauses, not {len(breaks)}")
+        if name in _registry:
+            raise ValueError(f"rogue {name}: the name is taken")
+        if not implementation.__doc__:
+            raise ValueError(f"rogue {name}: say in its docstring what it does")
+        _registry[name] = Rogue(name, "backend", tuple(breaks), implementation.__doc__.strip(), implementation)
+        return implementation
+
+    return register
+
+
+from reference.rogues import backend  # noqa: E402, F401  (fills the registry)

@@ -1,0 +1,1 @@
+"""Rogues of the backend."""

@@ -15,9 +15,9 @@ from conformance.errors import TargetUnreachable
 STOP_TIMEOUT_S = 20
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, module: str = "reference") -> list[str]:
     """The command line of `python -m reference`; -P keeps a folder of that name in the working directory out."""
-    return [sys.executable, "-P", "-m", "reference", *arguments]
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def variables() -> dict[str, str]:

@@ -16,6 +16,7 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -155,6 +156,10 @@ def _header_object(message: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**message, "headers": headers}
 
 
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
 def _shown(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
@@ -219,56 +224,62 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         return _DeadlineStream(self._backend.connect_tcp(host, port, remaining, local_address, options), self)
 
 
-class _Stream(httpx.SyncByteStream):
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._stream
-
-    def close(self) -> None:
-        self._stream.close()
+@cache
+def _tls() -> ssl.SSLContext:
+    """One context for all connections; `SSL_CERT_FILE` and `SSL_CERT_DIR` name a custom CA."""
+    return httpx.create_ssl_context()
 
 
-class _Transport(httpx.BaseTransport):
-    """httpx over httpcore, with one deadline for the whole exchange instead of one for each read."""
+class _Connection:
+    """One kept-alive connection to whichever host was asked last, with one deadline for each whole exchange."""
 
     def __init__(self, *, keepalive: bool = True) -> None:
-        self.backend = _DeadlineBackend()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=1,
-            max_keepalive_connections=1 if keepalive else 0,
-            network_backend=self.backend,
-        )
+        self._backend = _DeadlineBackend()
+        self._keepalive = 1 if keepalive else 0
+        self._pools: dict[bytes, httpcore.ConnectionPool] = {}
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
+    def send(self, request: Request, headers: Sequence[Header], timeout_s: float) -> Response:
+        """The response, read whole; raises one of `_TRANSPORT_ERRORS` or `_TooLarge`."""
+        self._backend.deadline = time.monotonic() + timeout_s
+        url = httpcore.URL(request.url)
+        host = url.host if url.port is None else b"%s:%d" % (url.host, url.port)
+        lines = [(b"Host", host)]
+        lines += [(name.encode(), _as_bytes(value)) for name, value in (*headers, *request.headers)]
+        if request.body is not None:
+            lines.append((b"Content-Length", b"%d" % len(request.body)))
+        with self._pool(url).stream(request.method, url, headers=lines, content=request.body) as received:
+            body = b"".join(_limited(received.iter_stream()))
+        fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in received.headers)
+        response = Response(received.status, fields, body)
+        return response if response.header("Content-Encoding") is None else _decoded(response)
+
+    def _pool(self, url: httpcore.URL) -> httpcore.ConnectionPool:
+        pool = self._pools.get(url.scheme)
+        if pool is None:
+            pool = self._pools[url.scheme] = httpcore.ConnectionPool(
+                ssl_context=_tls() if url.scheme == b"https" else None,
+                max_connections=1,
+                max_keepalive_connections=self._keepalive,
+                network_backend=self._backend,
             )
-        )
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Stream(response.stream), extensions=response.extensions
-        )
+        return pool
 
     def close(self) -> None:
-        self._pool.close()
+        for pool in self._pools.values():
+            pool.close()
+
+
+def _decoded(response: Response) -> Response:
+    """The response without its Content-Encoding: we ask for none, and a server may send one all the same."""
+    encoded = httpx.Response(response.status, headers=list(response.headers), stream=httpx.ByteStream(response.body))
+    return Response(response.status, response.headers, b"".join(_limited(encoded.iter_bytes(65_536))))
 
 
 _FAILURES: tuple[tuple[tuple[type[Exception], ...], Failure], ...] = (
     ((httpcore.ConnectError,), Failure.REFUSED),
     ((httpcore.TimeoutException,), Failure.TIMEOUT),
     ((httpcore.ReadError, httpcore.WriteError), Failure.CLOSED),
-    ((httpcore.ProtocolError, httpx.DecodingError, httpx.InvalidURL), Failure.PROTOCOL),
+    ((httpcore.ProtocolError, httpx.DecodingError, ValueError), Failure.PROTOCOL),
 )
 _TRANSPORT_ERRORS = tuple(error for errors, _ in _FAILURES for error in errors)
 
@@ -283,62 +294,51 @@ class Client:
     """Sends requests one after the other over one kept-alive connection; one client for each thread."""
 
     def __init__(self, *, run_id: str, timeout_s: float = DEFAULT_TIMEOUT_S, record: Path | None = None) -> None:
-        self._headers = {"User-Agent": f"trr-conformance/{__version__} (run {run_id})", "Accept-Encoding": "identity"}
+        self._headers: tuple[Header, ...] = (
+            ("User-Agent", f"trr-conformance/{__version__} (run {run_id})"),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "identity"),
+        )
         self._timeout_s = timeout_s
-        self._record = None if record is None else record / f"requests-{os.getpid()}.jsonl"
+        self._record = record
         self._run_id = run_id
-        self._transport = _Transport()
-        self._http = httpx.Client(transport=self._transport, headers=self._headers, trust_env=False)
+        self._connection = _Connection()
         self._hangs = 0
 
     def another(self) -> Client:
         """A client of the same kind with a connection of its own, for another thread."""
-        return Client(run_id=self._run_id, timeout_s=self._timeout_s, record=self._record and self._record.parent)
+        return Client(run_id=self._run_id, timeout_s=self._timeout_s, record=self._record)
 
     def close(self) -> None:
         """Closes the connection."""
-        self._http.close()
+        self._connection.close()
 
     def send(self, request: Request) -> Exchange:
         """Sends the request, whatever comes of it.
 
         A connection that closes without an answer is tried once more on a fresh one: a server may close a kept-alive
-        connection at any time, and only the second close tells that it was this request's doing.
+        connection at any time, and only the second close tells that it was this request's doing. Once three requests in
+        a row have run into the time limit, further ones raise TargetBroken at once.
         """
-        exchange = self._send(self._http, self._transport, request)
+        exchange = self._send(self._connection, request)
         if exchange.failure is Failure.CLOSED:
-            transport = _Transport(keepalive=False)
-            with httpx.Client(transport=transport, headers=self._headers, trust_env=False) as http:
-                again = self._send(http, transport, request)
+            fresh = _Connection(keepalive=False)
+            again = self._send(fresh, request)
+            fresh.close()
             # refused now: the first close was the target's end, and says more
             exchange = exchange if again.failure is Failure.REFUSED else again
         self._write_down(exchange)
         return exchange
 
-    def _send(self, http: httpx.Client, transport: _Transport, request: Request) -> Exchange:
+    def _send(self, connection: _Connection, request: Request) -> Exchange:
         if self._hangs >= 3:
             raise TargetBroken(
                 f"{urlsplit(request.url).netloc} let {self._hangs} requests in a row run into the time limit"
             )
         started = time.monotonic()
-        transport.backend.deadline = started + self._timeout_s
         response, failure = None, None
         try:
-            headers = [
-                (name, value.encode("utf-8") if isinstance(value, str) else value) for name, value in request.headers
-            ]
-            message = http.build_request(
-                request.method,
-                request.url,
-                headers=[(name.encode("ascii"), value) for name, value in headers],
-                content=request.body,
-            )
-            with_body = http.send(message, stream=True)
-            try:
-                body = b"".join(_limited(with_body.iter_bytes()))
-            finally:
-                with_body.close()
-            response = Response(with_body.status_code, tuple(with_body.headers.multi_items()), body)
+            response = connection.send(request, self._headers, self._timeout_s)
         except _TooLarge:
             failure = Failure.TOO_LARGE
         except _TRANSPORT_ERRORS as error:
@@ -358,7 +358,7 @@ class Client:
             "body": None if request.body is None else request.body.decode("latin-1"),
             "answer": None if exchange.response is None else exchange.response.text,
         }
-        with self._record.open("a", encoding="utf-8") as file:
+        with (self._record / f"requests-{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 

@@ -1,0 +1,103 @@
+"""`trr-conformance`: the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from conformance import __version__, bundled
+from conformance.plugin import SMOKE, SUITES
+
+PACKAGE = Path(__file__).parent
+_PYTEST_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+def workers() -> int:
+    """How many xdist workers to use: one for each core that this process may use, at most four."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4) if cores > 1 else 0
+
+
+def run_pytest(folder: Path, arguments: Sequence[str]) -> int:
+    """Runs a folder of ours under our own configuration, whatever folder and configuration we are called from."""
+    for name in _PYTEST_VARIABLES:
+        os.environ.pop(name, None)
+    given = set(arguments)
+    parallel = (
+        [] if given & {"-n", "--numprocesses"} or any(a.startswith("-n") for a in given) else ["-n", str(workers())]
+    )
+    ours = [
+        *("-p", "conformance.plugin"),
+        *("-c", str(PACKAGE / "pytest.ini")),
+        *("--rootdir", str(PACKAGE.parent)),
+        *("--confcutdir", str(folder)),
+        *("-q", "--no-header"),
+    ]
+    return int(pytest.main([*ours, *parallel, str(folder), *arguments]))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    return run_pytest(SUITES, arguments)
+
+
+def _smoke(arguments: Sequence[str]) -> int:
+    return run_pytest(SMOKE, ["-n", "0", *arguments])
+
+
+def _reference(module: str) -> Callable[[Sequence[str]], int]:
+    """A command that is the reference's own, in a process of its own: nothing here imports it."""
+
+    def command(arguments: Sequence[str]) -> int:
+        try:
+            return subprocess.run(
+                bundled.command(*arguments, module=module), env=bundled.variables(), check=False
+            ).returncode
+        except KeyboardInterrupt:
+            return 130
+
+    return command
+
+
+def _rogues(arguments: Sequence[str]) -> int:
+    from conformance import rogues  # only here: it is no part of a run
+
+    return rogues.main(arguments)
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "run": (_run, "check a target; without --env or --backend-url, the bundled reference"),
+    "smoke": (_smoke, "check a live environment: --env NAME"),
+    "serve": (_reference("reference"), "run the bundled reference; prints its addresses and a ready environment file"),
+    "states": (_reference("reference.states"), "serve the backend's provider states by SQL: --database-url URL"),
+    "rogues": (_rogues, "list the rogues, or run each against the suite: --run"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script: one command, the rest of the words are the command's own."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="trr-conformance",
+        description="Checks whether a system keeps the promises between TRR-Backend, TRR-APP and SCREENALYTICS.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())
+        + "\n\nrun and smoke take pytest's options and those of its group 'conformance' (trr-conformance run --help).",
+    )
+    parser.add_argument("--version", action="version", version=f"trr-conformance {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    try:
+        command = parser.parse_args(words[:1]).command
+    except SystemExit as stop:
+        return 4 if stop.code else 0
+    return COMMANDS[command][0](words[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -34,7 +34,7 @@ def run_pytest(folder: Path, arguments: Sequence[str]) -> int:
     )
     ours = [
         *("-p", "conformance.plugin"),
-        *("-c", str(PACKAGE / "pytest.ini")),
+        *("-c", str(PACKAGE / "run.ini")),
         *("--rootdir", str(PACKAGE.parent)),
         *("--confcutdir", str(folder)),
         *("-q", "--no-header"),

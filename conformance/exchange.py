@@ -174,16 +174,23 @@ def _cut(text: str, redactor: Redactor) -> str:
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A socket on which no single operation outlives the deadline of the exchange that it serves."""
+    """A socket on which no single operation outlives the deadline of the exchange that it serves.
+
+    What is written goes out when an answer is read: a request of headers and body is one packet, as from a browser.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream, backend: _DeadlineBackend) -> None:
         self._stream, self._backend = stream, backend
+        self._unsent = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            unsent, self._unsent = self._unsent, b""
+            self._stream.write(unsent, self._backend.remaining(httpcore.WriteTimeout))
         return self._stream.read(max_bytes, self._backend.remaining(httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._backend.remaining(httpcore.WriteTimeout))
+        self._unsent += buffer
 
     def close(self) -> None:
         self._stream.close()

@@ -69,7 +69,7 @@ class Judge:
         elif not isinstance(error, pytest.skip.Exception):
             verdict, crashed = Verdict.ERROR, True
             reason = f"the harness crashed: {type(error).__name__}: {reason}"
-            trace = self.redactor.text("".join(traceback.format_exception(error)))
+            trace = self.redactor.text("".join(traceback.format_exception(error, limit=-5)))
             detail = self._detail(claimed[0].level, trace, None, reason, None, nodeid)
         own = [
             Result(claim.clause, nodeid, verdict, claim.level, duration_s, reason, detail, crashed=crashed)

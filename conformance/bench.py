@@ -49,7 +49,9 @@ class Replay:
     def _send(self, line: dict[str, Any]) -> None:
         body = None if line["body"] is None else self._renewed(line["body"]).encode("latin-1")
         url = self._renewed(line["url"]).replace(self._recorded_base, self._base)
-        headers = [(name.encode(), self._renewed(value).encode("latin-1", "replace")) for name, value in line["headers"]]
+        headers = [
+            (name.encode(), self._renewed(value).encode("latin-1", "replace")) for name, value in line["headers"]
+        ]
         try:
             answer = self._client.request(line["method"], url, headers=headers, content=body)
         except httpx.HTTPError:
@@ -82,7 +84,9 @@ def measure(arguments: Sequence[str]) -> dict[str, Any]:
         command = bundled.command(
             *("run", "--record-requests", str(record), "--report-dir", folder, *arguments), module="conformance"
         )
-        done = subprocess.run(command, env=bundled.variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            command, env=bundled.variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
         wall_s = time.perf_counter() - started
         if done.returncode != 0:
             sys.exit(f"bench: the run failed (exit {done.returncode})\n{done.stdout.decode()}")

@@ -1,14 +1,15 @@
 """The environment: which systems to check, what may be used to check them, and what is missing.
 
 An environment file is TOML (`smoke/environments.toml`, `--env-file`); its words are fixed in the design. A key that is
-missing, or an optional variable that is unset, switches off what needs it; anything else that is wrong is a `UsageError`
-that names the key.
+missing, or an optional variable that is unset, switches off what needs it; anything else that is wrong is a
+`UsageError` that names the key.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import reprlib
 import tomllib
 import uuid
 from collections.abc import Callable, Mapping
@@ -94,32 +95,35 @@ class Environment:
 
 def _boolean(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
-        raise UsageError(f"{where}: must be true or false, not {value!r}")
+        raise UsageError(f"{where}: must be true or false, not {reprlib.repr(value)}")
     return value
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value:
-        raise UsageError(f"{where}: must be a non-empty string, not {value!r}")
+        raise UsageError(f"{where}: must be a non-empty string, not {reprlib.repr(value)}")
     return value
 
 
 def _positive(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise UsageError(f"{where}: must be a positive number, not {value!r}")
+        raise UsageError(f"{where}: must be a positive number, not {reprlib.repr(value)}")
     return value
 
 
 def _url(value: Any, where: str) -> str:
     text = _text(value, where)
+    if "@" in text:
+        # not repeated: there may be a password in it
+        raise UsageError(f"{where}: must be a URL without a user and without @")
     try:
         parts = urlsplit(text)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
-    # credentials in an address would end up in logs, and a query would swallow the path that is appended
-    if not valid or parts.username is not None or parts.query or parts.fragment or re.search(r"[\s\x00-\x1f]", text):
-        raise UsageError(f"{where}: must be an http(s) URL without user, query and fragment, not {text!r}")
+    # a query would swallow the path that is appended
+    if not valid or not re.fullmatch(r"[!-~]+", text) or "?" in text or "#" in text:
+        raise UsageError(f"{where}: must be an http(s) URL in ASCII, without query and fragment, not {text!r}")
     return text.rstrip("/")
 
 
@@ -134,7 +138,8 @@ def _uuid(value: Any, where: str) -> str:
 
 def _address(value: Any, where: str) -> str:
     text = _text(value, where)
-    if not re.fullmatch(r"[^:\s]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", text):
+    found = re.fullmatch(r"(?:[^:\s]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", text)
+    if found is None or int(found[1]) > 65535:
         raise UsageError(f"{where}: must be host:port, not {text!r}")
     return text
 
@@ -142,7 +147,7 @@ def _address(value: Any, where: str) -> str:
 def _list_of(parse: Parse) -> Parse:
     def parse_list(value: Any, where: str) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise UsageError(f"{where}: must be a list, not {value!r}")
+            raise UsageError(f"{where}: must be a list, not {reprlib.repr(value)}")
         return tuple(parse(item, f"{where}[{index}]") for index, item in enumerate(value))
 
     return parse_list
@@ -150,13 +155,13 @@ def _list_of(parse: Parse) -> Parse:
 
 def _target(value: Any, where: str) -> str:
     if value not in TARGETS:
-        raise UsageError(f"{where}: must be one of {', '.join(TARGETS)}, not {value!r}")
+        raise UsageError(f"{where}: must be one of {', '.join(TARGETS)}, not {reprlib.repr(value)}")
     return str(value)
 
 
 def _any_table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"{where}: must be a table, not {value!r}")
+        raise UsageError(f"{where}: must be a table, not {reprlib.repr(value)}")
     return value
 
 
@@ -245,7 +250,7 @@ _parse_table = _table(_KEYS, required=("production",))
 
 
 def _look_up(parsed: Any, where: str, variables: Mapping[str, str], missing: dict[str, str]) -> Any:
-    """Replaces each `Variable` below `parsed` by its value; leaves out, and notes in `missing`, the optional unset ones."""
+    """Replaces each `Variable` below `parsed` by its value; leaves out the optional unset ones, noted in `missing`."""
     if isinstance(parsed, Variable):
         value = variables.get(parsed.name, "")
         if value:
@@ -254,7 +259,8 @@ def _look_up(parsed: Any, where: str, variables: Mapping[str, str], missing: dic
             raise UsageError(f"{where}: the variable {parsed.name} is not set (and not optional)")
         missing[where] = f"{where}: the variable {parsed.name} is not set"
         return None
-    if isinstance(parsed, Mapping):
+    # only what `_table` made: `sync.json` stays the plain JSON that it is
+    if isinstance(parsed, MappingProxyType):
         looked_up = {
             key: _look_up(item, f"{where}.{key}" if where else key, variables, missing) for key, item in parsed.items()
         }
@@ -299,7 +305,7 @@ def read_file(path: Path, name: str | None) -> EnvironmentSource:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, and a number of too many digits
         raise UsageError(f"{path}: is not TOML: {error}") from None
     except RecursionError:
         raise UsageError(f"{path}: is not TOML that can be read: nested too deeply") from None

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 class UsageError(Exception):
     """One clear line that names the key, file or option at fault (exit 4)."""
 
+    def __init__(self, line: str) -> None:
+        # a quoted TOML key may hold a line break
+        super().__init__(" ".join(line.split()))
+
 
 class TargetUnreachable(Exception):
     """Nothing answers at the target's address (exit 6)."""
@@ -40,7 +44,7 @@ class _Broken:
 class Violation(AssertionError, _Broken):
     """The target broke a clause.
 
-    `clause` is None where it is the first clause of the running test. `expected` and `actual` are JSON-like values or text.
+    `clause` is None where it is the first clause of the running test. `expected` and `actual` are JSON-like or text.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class Violation(AssertionError, _Broken):
         self.expected, self.actual, self.exchange = expected, actual, exchange
 
 
-class Incomplete(pytest.skip.Exception):  # type: ignore[misc]
+class Incomplete(pytest.skip.Exception):  # type: ignore[misc, name-defined, unused-ignore]
     """The check could not be made; the message says why in one line."""
 
     def __init__(self, message: str) -> None:

@@ -1,8 +1,8 @@
 """HTTP as the suite speaks it: one request, what came of it, and nothing hidden.
 
-`Client.send` never raises for what a target does. A target that refuses the connection, hangs, closes, floods or answers
-garbage yields an `Exchange` without a response and with the `Failure` that says so. Redirects are not followed, so that
-no credential travels to another host.
+`Client.send` never raises for what a target does. A target that refuses the connection, hangs, closes, floods or
+answers garbage yields an `Exchange` without a response and with the `Failure` that says so. Redirects are not followed,
+so that no credential travels to another host.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import shlex
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ class Exchange:
 
     @property
     def status(self) -> int:
-        """The response's status; raises NotVerified for a 429 and a refused connection, TargetBroken without an answer."""
+        """The status; raises NotVerified for 429 and a refused connection, TargetBroken without an answer."""
         return self.answer.status
 
     @property
@@ -248,9 +249,8 @@ class _Connection:
     def send(self, request: Request, headers: Sequence[Header], timeout_s: float) -> Response:
         """The response, read whole; raises one of `_TRANSPORT_ERRORS` or `_TooLarge`."""
         self._backend.deadline = time.monotonic() + timeout_s
-        url = httpcore.URL(request.url)
-        host = url.host if url.port is None else b"%s:%d" % (url.host, url.port)
-        lines = [(b"Host", host)]
+        url, authority = _split(request.url)
+        lines = [(b"Host", authority)]
         lines += [(name.encode(), _as_bytes(value)) for name, value in (*headers, *request.headers)]
         if request.body is not None:
             lines.append((b"Content-Length", b"%d" % len(request.body)))
@@ -276,17 +276,32 @@ class _Connection:
             pool.close()
 
 
+def _split(url: str) -> tuple[httpcore.URL, bytes]:
+    """The URL with its target as it stands (httpcore's own parsing drops `;parameters`), and its authority."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    parts = urlsplit(f"{scheme}://{authority}")
+    target = f"{slash or '/'}{path}".encode()
+    return httpcore.URL(scheme=scheme, host=parts.hostname or "", port=parts.port, target=target), authority.encode()
+
+
 def _decoded(response: Response) -> Response:
     """The response without its Content-Encoding: we ask for none, and a server may send one all the same."""
-    encoded = httpx.Response(response.status, headers=list(response.headers), stream=httpx.ByteStream(response.body))
-    return Response(response.status, response.headers, b"".join(_limited(encoded.iter_bytes(65_536))))
+    if (response.header("Content-Encoding") or "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return response
+    # by zlib itself: httpx inflates a whole chunk at once, however large it becomes
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    body = b"".join(_limited([decoder.decompress(response.body, MAX_BODY_BYTES + 1)]))
+    if not decoder.eof:
+        raise zlib.error("cut short")
+    return Response(response.status, response.headers, body)
 
 
 _FAILURES: tuple[tuple[tuple[type[Exception], ...], Failure], ...] = (
     ((httpcore.ConnectError,), Failure.REFUSED),
     ((httpcore.TimeoutException,), Failure.TIMEOUT),
     ((httpcore.ReadError, httpcore.WriteError), Failure.CLOSED),
-    ((httpcore.ProtocolError, httpx.DecodingError, ValueError), Failure.PROTOCOL),
+    ((httpcore.ProtocolError, zlib.error, ValueError), Failure.PROTOCOL),
 )
 _TRANSPORT_ERRORS = tuple(error for errors, _ in _FAILURES for error in errors)
 
@@ -333,7 +348,8 @@ class Client:
             again = self._send(fresh, request)
             fresh.close()
             # refused now: the first close was the target's end, and says more
-            exchange = exchange if again.failure is Failure.REFUSED else again
+            if again.failure is not Failure.REFUSED:
+                exchange = replace(again, started=exchange.started)
         self._write_down(exchange)
         return exchange
 

@@ -26,27 +26,33 @@ class Operation:
 
 
 def is_linearizable(history: Sequence[Operation], initial: bool) -> bool:
-    """Whether some order of the operations respects their times and the register's meaning. Up to some dozens of them."""
+    """Whether some order of the operations respects their times and the register's meaning.
+
+    A read that fits the present value is taken at once, as it changes nothing; of the writes of one value, the one that
+    ends first, as it leaves the others more room. So at most two ways lead on from a state, and the states are few.
+    """
     operations = sorted(history, key=lambda operation: operation.started)
     everything = (1 << len(operations)) - 1
     tried: set[tuple[int, bool]] = set()
     stack = [(0, initial)]
     while stack:
-        done, value = state = stack.pop()
+        done, value = stack.pop()
         if done == everything:
             return True
-        if state in tried:
+        if (done, value) in tried:
             continue
-        tried.add(state)
+        tried.add((done, value))
         pending = [index for index in range(len(operations)) if not done >> index & 1]
         # whatever started after a pending operation ended cannot come before it
         first_end = min(operations[index].ended for index in pending)
-        for index in pending:
-            operation = operations[index]
-            if operation.started > first_end:
-                break
-            if operation.is_write:
-                stack.append((done | 1 << index, operation.value))
-            elif operation.value is value:
-                stack.append((done | 1 << index, value))
+        possible = [index for index in pending if operations[index].started <= first_end]
+        fitting = [i for i in possible if not operations[i].is_write and operations[i].value is value]
+        if fitting:
+            stack.append((done | sum(1 << index for index in fitting), value))
+            continue
+        for written in (True, False):
+            writes = [i for i in possible if operations[i].is_write and operations[i].value is written]
+            if writes:
+                soonest = min(writes, key=lambda index: operations[index].ended)
+                stack.append((done | 1 << soonest, written))
     return False

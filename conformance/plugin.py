@@ -1,9 +1,9 @@
 """The pytest plugin: `pytest -p conformance.plugin …`, and what `trr-conformance run` and `smoke` stand on.
 
 It does nothing unless the run selects suites or smoke checks (or names an environment). Then, in the process that the
-user started, it resolves the environment, starts the bundled reference where no other target is named, makes sure that
-the target answers, hands all that to the xdist workers, and turns the tests' results into verdicts, reports and an exit
-code.
+user started, it resolves the environment, starts the lab where the suite plays the backend, and the bundled reference
+where no other target is named, makes sure that the target answers, hands all that to the xdist workers, and turns the
+tests' results into verdicts, reports and an exit code.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from conformance.bundled import BundledReference
 from conformance.environment import EnvironmentSource
 from conformance.errors import TargetUnreachable, UsageError
 from conformance.exchange import Client, Failure, Request
+from conformance.lab import LabProcess
 from conformance.redaction import Redactor
 from conformance.results import Claim, Judge
 from conformance.verdict import ExitCode, Judgement, Result, Terms, Verdict, judge
@@ -61,11 +62,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Before xdist looks at `-n`: on production, one process sends one request at a time."""
+    source = None if _is_worker(config) else _source(config)
+    if source is not None and source.table.get("production") is True and hasattr(config.option, "numprocesses"):
+        config.option.numprocesses = 0
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, level=...): the clauses that the test checks, the main one first")
     if _is_worker(config):
         handed = config.workerinput.get("conformance")  # type: ignore[attr-defined]
         run = None if handed is None else Run(config, EnvironmentSource(**handed["source"]), handed["run_id"])
+        if run is not None:
+            run.lab_url = handed["lab_url"]
     else:
         run = _start(config)
     if run is None:
@@ -78,31 +89,37 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def _start(config: pytest.Config) -> Run | None:
-    """The run that the command line asks for; None where it is about neither suites nor smoke."""
+def _source(config: pytest.Config) -> EnvironmentSource | None:
+    """The environment that the command line names, if any; raises pytest's UsageError."""
     option = config.option
     urls = {key: getattr(option, key) for key in environment.URL_KEYS if getattr(option, key)}
     named = bool(option.env or option.env_file)
-    chosen = [_chosen(argument, config) for argument in config.args]
-    if not (named or urls or any(folder is not None for folder in chosen)):
-        return None
     try:
         if urls and named:
             raise UsageError("--env and --env-file exclude --backend-url and the like")
         if option.rogue and (urls or named):
-            raise UsageError(
-                "--rogue is for the bundled reference: it excludes --env, --env-file, --backend-url and the like"
-            )
-        if option.request_timeout <= 0:
-            raise UsageError("--request-timeout: must be positive")
-        source: EnvironmentSource | None = None
+            raise UsageError("--rogue is for the bundled reference: it excludes --env, --env-file and --backend-url")
         if urls:
-            source = environment.from_urls(urls)
-        elif named:
+            return environment.from_urls(urls)
+        if named:
             default = ENVIRONMENTS if ENVIRONMENTS.exists() else SMOKE / "environments.toml"
-            source = environment.read_file(Path(option.env_file or default), option.env)
-        elif SMOKE in chosen:
+            return environment.read_file(Path(option.env_file or default), option.env)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    return None
+
+
+def _start(config: pytest.Config) -> Run | None:
+    """The run that the command line asks for; None where it is about neither suites nor smoke."""
+    source = _source(config)
+    chosen = [_chosen(argument, config) for argument in config.args]
+    if source is None and not any(chosen):
+        return None
+    try:
+        if source is None and SMOKE in chosen:
             raise UsageError("smoke checks a live system: name it by --env NAME")
+        if config.option.request_timeout <= 0:
+            raise UsageError("--request-timeout: must be positive")
         return Run(config, source, uuid.uuid4().hex[:12])
     except (UsageError, contracts.ContractError) as error:
         raise pytest.UsageError(str(error)) from None
@@ -139,6 +156,8 @@ class Run:
         self.problems: list[str] = []
         self.judgement: Judgement | None = None
         self.reference: BundledReference | None = None
+        self.lab: LabProcess | None = None
+        self.lab_url: str | None = None
         self.record = Path(option.record_requests) if option.record_requests else None
         for target in option.target or ():
             if target not in environment.TARGETS:
@@ -172,9 +191,10 @@ class Run:
                 f"environments.{source.name}: has no target: set backend_url, app_url or screenalytics_url"
             )
 
-    def client(self) -> Client:
-        """A client of its own."""
-        return Client(run_id=self.run_id, timeout_s=self.config.option.request_timeout, record=self.record)
+    def client(self, timeout_s: float | None = None) -> Client:
+        """A client of its own, with the run's time limit for one request or another one."""
+        limit_s = self.config.option.request_timeout if timeout_s is None else timeout_s
+        return Client(run_id=self.run_id, timeout_s=limit_s, record=self.record)
 
     @property
     def may_write(self) -> bool:
@@ -200,8 +220,12 @@ class Run:
         if self.is_worker or self.config.option.collectonly:
             return
         try:
+            self._start_lab()
             if self.source is None:
-                self.reference = BundledReference(rogue=self.config.option.rogue)
+                extra = ["--trr-api-url", self.lab.stub_url] if self.lab is not None else []
+                for target in self.config.option.target or ():
+                    extra += ["--only", target]
+                self.reference = BundledReference(rogue=self.config.option.rogue, extra=extra)
                 self._use(self.reference.source)
             unknown = [
                 p for p in _split(self.config.option.require) if p.lower() != "all" and not self.contracts.select([p])
@@ -218,6 +242,14 @@ class Run:
             self.results += [Result(clause, "(start)", Verdict.ERROR, reason=str(error)) for clause in self.selected]
             session.shouldstop = str(error)
 
+    def _start_lab(self) -> None:
+        """Starts the suite's own servers where a target calls the backend and can be told to call ours."""
+        stub = self.environment.get("stub_backend") if self.source is not None else {"bind": "127.0.0.1:0"}
+        if stub is None or not {"app", "screenalytics"} & set(self.targets):
+            return
+        self.lab = LabProcess(bind=stub["bind"], url=stub.get("url"))
+        self.lab_url = self.lab.control_url
+
     def _make_sure_it_answers(self, target: str) -> None:
         url = self.environment.get(f"{target}_url")
         client = self.client()
@@ -231,10 +263,12 @@ class Run:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         source = self.source
-        assert source is not None
+        if source is None:  # the start has failed, and no test will run
+            return
         node.workerinput["conformance"] = {
             "source": {"name": source.name, "table": source.table, "variables": source.variables},
             "run_id": self.run_id,
+            "lab_url": self.lab_url,
         }
 
     # --- collection ---
@@ -322,8 +356,7 @@ class Run:
             assert self.judgement is not None
             session.exitstatus = self.judgement.exit_code
         finally:
-            if self.reference is not None:
-                self.reference.stop()
+            self._stop()
 
     def _judge(self) -> None:
         self._note_a_target_that_went_away()
@@ -335,6 +368,10 @@ class Run:
                 for claim in claimed
                 if (nodeid, claim.clause) not in told
             ]
+        if not selected:
+            self.problems.append(
+                f"--clause {','.join(_split(self.config.option.clause))}: selects no clause of {', '.join(self.targets)}"
+            )
         required = [p.lower() for p in _split(self.config.option.require)]
         terms = Terms(
             selected=frozenset(selected),
@@ -368,7 +405,7 @@ class Run:
         return report.Run(
             contracts_version=self.contracts.version,
             environment=self.environment.name,
-            targets={target: self.environment.get(f"{target}_url") for target in self.targets},
+            targets={target: url for target in self.targets if (url := self.environment.get(f"{target}_url"))},
             started_at=self.started_at,
             duration_s=time.time() - self.started_at.timestamp(),
             seed=self.seed,
@@ -381,8 +418,14 @@ class Run:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        if self.reference is not None:
-            self.reference.stop()
+        self._stop()
+
+    def _stop(self) -> None:
+        """Stops what this process started."""
+        for started in (self.reference, self.lab):
+            if started is not None:
+                started.stop()
+        self.reference = self.lab = None
 
 
 RUN = pytest.StashKey[Run]()

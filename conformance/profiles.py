@@ -12,8 +12,8 @@ _EXAMPLES = {"quick": 8, "default": 20, "thorough": 200}
 _STEPS = {"quick": 10, "default": 15, "thorough": 40}
 _SHRINKING_S = {"quick": 1, "default": 5, "thorough": 60}
 
-MAX_SIZE = {"quick": 8, "default": 12, "thorough": 80}
-"""Links in a generated gallery, at most."""
+MAX_SIZE = {"quick": 8, "default": 12, "thorough": 48}
+"""Links in a generated gallery, at most: always less than anybody's page."""
 
 
 def load(profile: str) -> None:

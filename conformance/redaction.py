@@ -7,22 +7,29 @@ replaces each of them, in any case and in the encodings in which HTTP and Python
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
+
+MAX_DEPTH = 50
+"""How deep a value may be nested; what a hostile target sends can be deeper than Python recurses."""
 
 T = TypeVar("T")
 
 
 def _spellings(secret: str) -> set[str]:
-    """How a secret looks as it is, in a URL, in JSON, in a Python repr, and in base64 (as Basic auth would send it)."""
+    """How a secret looks as it is, in a URL, in JSON, in HTML, in a Python repr, and in base64."""
     raw = secret.encode("utf-8", "surrogateescape")
     return {
         secret,
         quote(raw, safe=""),
         quote(raw),
+        quote_plus(raw),
         json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
         repr(secret)[1:-1],
         repr(raw)[2:-1],
         raw.decode("latin-1"),
@@ -35,34 +42,38 @@ class Redactor:
     """The secrets of one run, and the replacement of each."""
 
     def __init__(self) -> None:
+        self._spellings: set[str] = set()
         self._names: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, name: str, secret: str) -> str:
         """Registers a secret, or a value made from one, under a name; returns the value."""
         for spelling in _spellings(secret):
-            if spelling and spelling.casefold() not in self._names:
-                self._names[spelling.casefold()] = name
+            if spelling and spelling not in self._spellings:
+                self._spellings.add(spelling)
+                self._names.setdefault(spelling.casefold(), name)
                 self._pattern = None
         return secret
 
     def text(self, text: str) -> str:
         """The text with every registered secret replaced by `<redacted:NAME>`."""
-        if not self._names:
+        if not self._spellings:
             return text
         if self._pattern is None:
             # longest first, so that a doubled secret is not taken for two
-            alternatives = sorted(self._names, key=len, reverse=True)
+            alternatives = sorted(self._spellings, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, alternatives)), re.IGNORECASE)
         return self._pattern.sub(lambda found: f"<redacted:{self._names.get(found[0].casefold(), 'secret')}>", text)
 
-    def value(self, value: T) -> T:
-        """The JSON-like value with every string below it redacted."""
+    def value(self, value: T, depth: int = MAX_DEPTH) -> T:
+        """The JSON-like value with every string below it redacted, cut where it is nested deeper than anyone reads."""
         redacted: Any = value
         if isinstance(value, str):
             redacted = self.text(value)
+        elif isinstance(value, dict | list | tuple) and not depth:
+            redacted = "…"
         elif isinstance(value, dict):
-            redacted = {self.text(str(key)): self.value(item) for key, item in value.items()}
+            redacted = {self.text(str(key)): self.value(item, depth - 1) for key, item in value.items()}
         elif isinstance(value, list | tuple):
-            redacted = [self.value(item) for item in value]
+            redacted = [self.value(item, depth - 1) for item in value]
         return redacted  # type: ignore[no-any-return]

@@ -152,7 +152,7 @@ def as_text(result: Result, clause: Clause, replay: str) -> str:
         if detail.reproduce is not None:
             lines.append(f"  by hand:  {detail.reproduce}")
     lines.append(f"  test:     {result.nodeid}")
-    lines.append(f"  again:    {replay}")
+    lines.append(f"  again:    trr-conformance run --clause {clause.id} {replay}, with the options of this run")
     return "\n".join(lines)
 
 

@@ -34,7 +34,7 @@ def read(path: Path, clauses: Mapping[str, Clause]) -> tuple[Waiver, ...]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, a number of too many digits
         raise UsageError(f"{path}: is not TOML: {error}") from None
     entries = document.pop("waiver", [])
     if document:
@@ -100,5 +100,6 @@ def draft(judgement: Judgement, today: datetime.date) -> str:
 
 
 def _toml(text: str) -> str:
-    # a JSON string is a TOML basic string, once DEL is escaped too
+    # a JSON string is a TOML basic string, once DEL is escaped too; TOML has no word for a lone surrogate
+    text = text.encode("utf-8", "backslashreplace").decode()
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -7,23 +7,55 @@ import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from reference.warden import Warden
 
+if TYPE_CHECKING:
+    from reference.rogues import Rogue
+
+SERVICES = ("backend", "app", "screenalytics")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop (0); 4 for a database or a rogue that can't be had."""
+    """Serve until told to stop (0); 4 for bad usage, and for a database or a rogue that can't be had."""
     parser = argparse.ArgumentParser(prog="python -m reference", description="Run the reference system.")
     parser.add_argument("--rogue", metavar="NAME", help="run it with this one fault")
     parser.add_argument("--list-rogues", action="store_true", help="print the rogues and stop")
     parser.add_argument(
-        "--database-url", metavar="URL", help="create a database on this server, and drop it at the end"
+        "--only", metavar="SERVICE", action="append", choices=SERVICES, help="run this service only (repeatable)"
+    )
+    parser.add_argument("--trr-api-url", metavar="URL", help="the backend of the app and Screenalytics is this one")
+    parser.add_argument(
+        "--database-url", metavar="URL", help="create databases on this server, and drop them at the end"
     )
     parser.add_argument("--json", action="store_true", help="print JSON on one line instead of an environment file")
     options = parser.parse_args(arguments)
     if options.list_rogues:
         return list_rogues(options.json)
-    return run(options.rogue, options.database_url, options.json)
+    services = [service for service in SERVICES if service in (options.only or SERVICES)]
+    try:
+        trr_api_url = None if options.trr_api_url is None else http_url(options.trr_api_url)
+        if trr_api_url is None and "backend" not in services:
+            raise ValueError(f"--only {services[0]} needs --trr-api-url: no backend is started")
+    except ValueError as error:
+        return usage_error(str(error))
+    return run(services, options.rogue, trr_api_url, options.database_url, options.json)
+
+
+def http_url(text: str) -> str:
+    """The http(s) URL `text` without a slash at its end; raises ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"--trr-api-url: {text!r} is no http(s) URL")
+    return text.rstrip("/")
+
+
+def usage_error(message: str) -> int:
+    """Say what is wrong, and return the exit code for it."""
+    print(f"python -m reference: {message}", file=sys.stderr)
+    return 4
 
 
 def list_rogues(as_json: bool) -> int:
@@ -40,39 +72,43 @@ def list_rogues(as_json: bool) -> int:
     return 0
 
 
-def run(rogue: str | None, database_url: str | None, as_json: bool) -> int:
-    """Start the database and the services, print the environment once they answer, and serve."""
-    from reference.serving import listen, serve, stop_with_parent
+def run(
+    services: Sequence[str], rogue_name: str | None, trr_api_url: str | None, database_url: str | None, as_json: bool
+) -> int:
+    """Start the databases and the services, print the environment once all answer, and serve."""
+    from reference.serving import serve, stop_with_parent
 
     stop_with_parent()
     # Left in this order: the warden ends whatever still starts, and the background task with it.
     with ThreadPoolExecutor(1) as background, Warden() as warden:
         from reference import database
 
-        # The database starts while the services are imported.
-        if database_url is None:
-            starting = background.submit(database.embedded, warden)
-        else:
-            starting = background.submit(database.on_server, database_url, warden)
+        # The databases start while the services are imported.
+        starting = background.submit(database.start, database_url, services, warden)
 
-        from reference import environment, states
-        from reference.backend import create_app
-        from reference.rogues import implementation
+        from reference.world import World
 
         try:
-            backend_class = implementation(rogue)
-            own_url = starting.result()
+            rogue = find_rogue(rogue_name, services)
+            databases = starting.result()
         except (KeyError, database.DatabaseError) as error:
-            print(f"python -m reference: {error.args[0]}", file=sys.stderr)
-            return 4
-        settings, credentials = environment.fresh_settings()
-        listener, base_url = listen()
-        described = environment.describe(base_url, own_url, credentials)
-        app = create_app(backend_class(settings, own_url))
-        app.include_router(states.router(own_url))
-        text = described.json() if as_json else described.toml()
-        serve(app, listener, base_url, lambda: print(text, end="", flush=True))
+            return usage_error(error.args[0])
+        world = World(services, databases, trr_api_url, rogue)
+        text = world.environment.json() if as_json else world.environment.toml()
+        serve(world.services, lambda: print(text, end="", flush=True))
     return 0
+
+
+def find_rogue(name: str | None, services: Sequence[str]) -> Rogue | None:
+    """The rogue of that name; raises KeyError with a clear message where there is none, or its service does not run."""
+    if name is None:
+        return None
+    from reference import rogues
+
+    rogue = rogues.find(name)
+    if rogue.target not in services:
+        raise KeyError(f"the rogue {name} is of the {rogue.target}, which --only leaves out")
+    return rogue
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The reference TRR-Backend: the face bank toggle and the person photos, on the deployed tables.
+"""The reference TRR-Backend: the face bank toggle, the person photos and the cast, on the deployed tables.
 
 Every method of `Backend` is one decision, so that a rogue is a subclass that takes one of them differently.
 """
@@ -21,6 +21,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, StrictBool
+from starlette.requests import ClientDisconnect
 
 from reference.serving import HEALTH
 
@@ -28,6 +29,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 TOGGLE_PATH = "/api/v1/admin/person/{person_id}/gallery/{link_id}/facebank-seed"
 PHOTOS_PATH = "/api/v1/screenalytics/people/{person_id}/photos"
+CAST_PATH = "/api/v1/screenalytics/episodes/{episode_id}/cast"
 SECRET_HEADER = "x-trr-internal-admin-secret"
 
 DEFAULT_LIMIT, MAX_LIMIT = 200, 500
@@ -113,6 +115,14 @@ class Photo(BaseModel):
     kind: str | None
 
 
+class CastRow(BaseModel):
+    """One person of an episode's cast."""
+
+    person_id: UUID
+    full_name: str
+    billing_order: int | None
+
+
 class Problem(BaseModel):
     """The body of every refusal."""
 
@@ -121,6 +131,8 @@ class Problem(BaseModel):
 
 class Backend:
     """TRR-Backend's toggle and photos, decision by decision."""
+
+    toggle_methods: Sequence[str] = ("PATCH",)
 
     def __init__(self, settings: Settings, database_url: str) -> None:
         self.settings = settings
@@ -198,10 +210,10 @@ class Backend:
 
     # What is asked
 
-    def parse_id(self, text: str) -> UUID:
+    def parse_id(self, name: str, text: str) -> UUID:
         """A path parameter as a UUID, in the hyphenated form and any case; 422 for anything else."""
         if not _UUID.fullmatch(text):
-            raise HTTPException(422, "The id is not a UUID")
+            raise HTTPException(422, f"{name} must be a UUID")
         return UUID(text)
 
     async def read_body(self, request: Request) -> Any:
@@ -209,11 +221,9 @@ class Backend:
         media_type = self.header(request, "content-type")
         if media_type is not None and not _JSON_MEDIA_TYPE.fullmatch(media_type.decode("latin-1")):
             raise HTTPException(415, "The body is not declared as JSON")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise HTTPException(413, f"The body is longer than {MAX_BODY} bytes")
+        body = await request.body()
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"The body is longer than {MAX_BODY} bytes")
         try:
             return json.loads(body.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
@@ -259,7 +269,7 @@ class Backend:
     async def toggle(self, request: Request, person_id: str, link_id: str) -> Response:
         """Authorize, read, find, check, store, answer: in this order."""
         self.authorize_admin(request)
-        person, link = self.parse_id(person_id), self.parse_id(link_id)
+        person, link = self.parse_id("person_id", person_id), self.parse_id("link_id", link_id)
         flag = self.parse_flag(await self.read_body(request))
         async with self.pool.connection() as connection:
             found = self.check_link(await self.find_link(connection, link), person)
@@ -314,7 +324,7 @@ class Backend:
     async def photos(self, request: Request, person_id: str) -> Response:
         """Authorize, read, select, answer: in this order."""
         self.authorize_reader(request)
-        person = self.parse_id(person_id)
+        person = self.parse_id("person_id", person_id)
         query = self.parse_photo_query(request)
         async with self.pool.connection() as connection:
             rows = await self.select_photos(connection, person, query)
@@ -364,6 +374,24 @@ class Backend:
             "kind": row.kind,
         }
 
+    # The cast
+
+    async def cast(self, request: Request, episode_id: str) -> Response:
+        """Authorize, read, select, answer: in this order; an unknown episode has no cast."""
+        self.authorize_reader(request)
+        episode = self.parse_id("episode_id", episode_id)
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select people.id, people.full_name, billing_order from core.episode_cast"
+                " join core.people on people.id = person_id where episode_id = %s"
+                " order by billing_order asc nulls last, people.id",
+                (episode,),
+            )
+            rows = await cursor.fetchall()
+        return self.json(
+            [{"person_id": str(person), "full_name": name, "billing_order": order} for person, name, order in rows]
+        )
+
     # The answer
 
     def json(self, value: Any, status: int = 200) -> Response:
@@ -391,8 +419,13 @@ def create_app(backend: Backend) -> FastAPI:
             await connection.execute("select 1")
         return backend.json({"status": "ok"})
 
-    @app.patch(
+    @app.exception_handler(ClientDisconnect)
+    async def client_left(request: Request, error: ClientDisconnect) -> Response:
+        return backend.json({"detail": "The request was cut short"}, http.HTTPStatus.BAD_REQUEST)
+
+    @app.api_route(
         TOGGLE_PATH,
+        methods=list(backend.toggle_methods),
         operation_id="toggleFacebankSeed",
         responses={200: {"model": ToggleResponse}, **_refusals(401, 403, 404, 409, 413, 415, 422, 502)},
         openapi_extra={
@@ -425,6 +458,16 @@ def create_app(backend: Backend) -> FastAPI:
     async def photos(request: Request) -> Response:
         """List a person's photos, the primary one first."""
         return await backend.photos(request, **request.path_params)
+
+    @app.get(
+        CAST_PATH,
+        operation_id="listEpisodeCast",
+        responses={200: {"model": list[CastRow]}, **_refusals(401, 422, 502)},
+        openapi_extra={"parameters": [_path_id("episode_id")], "security": [{"screenalytics": []}]},
+    )
+    async def cast(request: Request) -> Response:
+        """List the people of an episode, in billing order."""
+        return await backend.cast(request, **request.path_params)
 
     _declare_security(app)
     return app

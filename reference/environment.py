@@ -10,10 +10,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
-
-from reference.backend import Settings
 
 NAME = "reference"
 """What the environment is called in its file."""
@@ -27,11 +26,23 @@ CREDENTIALS: Mapping[str, str] = {
     "screenalytics_token": "SCREENALYTICS_SERVICE_TOKEN",
     "backend_admin_token": "TRR_ADMIN_JWT",
     "backend_user_token": "TRR_USER_JWT",
+    "app_admin_token": "TRR_APP_ADMIN_TOKEN",
+    "app_user_token": "TRR_APP_USER_TOKEN",
     "jwt_secret": "SUPABASE_JWT_SECRET",
 }
 """The variable that carries each credential."""
 
-DATABASE_VARIABLE = "TRR_DB_URL"
+DATABASES: Mapping[str, tuple[str, str]] = {
+    "backend": ("database_url", "TRR_DB_URL"),
+    "screenalytics": ("screenalytics_database_url", "SCREENALYTICS_DB_URL"),
+}
+"""The key of each service's database, and the variable that carries its URL."""
+
+APP_TIMEOUT_S = 5
+"""Within this time the app answers, whatever its backend does."""
+
+STATES: Mapping[str, str] = {"backend": "backend_states_url", "screenalytics": "screenalytics_states_url"}
+"""The key of each service's provider states."""
 
 
 @dataclass(frozen=True)
@@ -62,38 +73,58 @@ class Environment:
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What the services of one world know besides their credentials."""
+
+    jwt_secret: str
+    """The key of the backend's tokens."""
+    session_secret: str
+    """The key of the app's sessions."""
+    admin_emails: frozenset[str]
+    """The allowlist of both."""
+
+
 def fresh_settings() -> tuple[Settings, Mapping[str, str]]:
     """Settings with new random secrets, and the value of every credential that fits them."""
     admin_email, user_email = (f"{role}-{secrets.token_hex(4)}@trr-reference.invalid" for role in ("admin", "user"))
-    settings = Settings(
-        jwt_secret=_secret(48),
-        internal_secret=_secret(32),
-        screenalytics_token=_secret(40),
-        admin_emails=frozenset({admin_email}),
-    )
+    settings = Settings(_secret(48), _secret(48), frozenset({admin_email}))
     values = {
-        "service_role_token": _sign(settings, role="service_role"),
-        "internal_admin_secret": str(settings.internal_secret),
-        "screenalytics_token": str(settings.screenalytics_token),
-        "backend_admin_token": _person(settings, admin_email),
-        "backend_user_token": _person(settings, user_email),
+        "service_role_token": _sign(settings.jwt_secret, role="service_role"),
+        "internal_admin_secret": _secret(32),
+        "screenalytics_token": _secret(40),
+        "backend_admin_token": _person(settings.jwt_secret, admin_email),
+        "backend_user_token": _person(settings.jwt_secret, user_email),
+        "app_admin_token": _session(settings.session_secret, admin_email),
+        "app_user_token": _session(settings.session_secret, user_email),
         "jwt_secret": settings.jwt_secret,
     }
     return settings, values
 
 
-def describe(base_url: str, database_url: str, credentials: Mapping[str, str]) -> Environment:
-    """The environment of a reference that serves at `base_url` on `database_url`."""
-    table = {
-        "production": False,
-        "targets": ["backend"],
-        "backend_url": base_url,
-        "backend_states_url": f"{base_url}/_states",
-        "database_url": {"env": DATABASE_VARIABLE},
-        "credentials": {key: {"env": name} for key, name in CREDENTIALS.items()},
-    }
+def describe(
+    addresses: Mapping[str, str],
+    databases: Mapping[str, str],
+    credentials: Mapping[str, str],
+    trr_api_url: str | None = None,
+) -> Environment:
+    """The environment of a world whose services (service → base URL) run on these databases (service → URL).
+
+    `trr_api_url` is where somebody else plays the backend for the app and Screenalytics, if so.
+    """
+    table: dict[str, Any] = {"production": False, "targets": list(addresses)}
+    table |= {f"{service}_url": url for service, url in addresses.items()}
+    table |= {key: f"{addresses[service]}/_states" for service, key in STATES.items() if service in addresses}
+    table |= {DATABASES[service][0]: {"env": DATABASES[service][1]} for service in databases}
+    if "app" in addresses:
+        table["app_timeout_s"] = APP_TIMEOUT_S
+    if "screenalytics" in addresses:
+        table["sync"] = {"method": "POST", "path": "/episodes/{ep_id}/sync_cast_from_trr"}
+    if trr_api_url is not None:
+        table["stub_backend"] = {"bind": urlsplit(trr_api_url).netloc}
+    table["credentials"] = {key: {"env": name} for key, name in CREDENTIALS.items()}
     variables = {name: credentials[key] for key, name in CREDENTIALS.items()}
-    return Environment(table, variables | {DATABASE_VARIABLE: database_url})
+    return Environment(table, variables | {DATABASES[service][1]: url for service, url in databases.items()})
 
 
 def _secret(length: int) -> str:
@@ -104,19 +135,29 @@ def _secret(length: int) -> str:
             return text
 
 
-def _person(settings: Settings, email: str) -> str:
-    return _sign(settings, role="authenticated", aud="authenticated", sub=str(uuid.uuid4()), email=email)
+def _person(key: str, email: str) -> str:
+    # What people write into their own profile is signed along, and means nothing.
+    profile = {"role": "service_role"}
+    return _sign(
+        key, role="authenticated", aud="authenticated", sub=str(uuid.uuid4()), email=email, user_metadata=profile
+    )
 
 
-def _sign(settings: Settings, **claims: str) -> str:
+def _session(key: str, email: str) -> str:
+    return _sign(key, sub=str(uuid.uuid4()), email=email, email_verified=True)
+
+
+def _sign(key: str, **claims: Any) -> str:
     now = int(time.time())
-    return jwt.encode({"iss": ISSUER, "iat": now, "exp": now + 3650 * DAY_S, **claims}, settings.jwt_secret, "HS256")
+    return jwt.encode({"iss": ISSUER, "iat": now, "exp": now + 3650 * DAY_S, **claims}, key, "HS256")
 
 
 def _toml(value: Any) -> str:
     match value:
         case bool():
             return str(value).lower()
+        case int():
+            return str(value)
         case str():
             return f'"{value}"'
         case list():

@@ -24,6 +24,20 @@ create table core.seasons (
     unique (show_id, season_number)
 );
 
+create table core.episodes (
+    id uuid primary key default gen_random_uuid(),
+    season_id uuid not null references core.seasons (id) on delete cascade,
+    episode_number integer not null check (episode_number >= 0),
+    unique (season_id, episode_number)
+);
+
+create table core.episode_cast (
+    episode_id uuid not null references core.episodes (id) on delete cascade,
+    person_id uuid not null references core.people (id) on delete cascade,
+    billing_order integer,
+    primary key (episode_id, person_id)
+);
+
 create table core.media_assets (
     id uuid primary key default gen_random_uuid(),
     source text not null,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import os
 import select
@@ -10,8 +11,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -69,24 +71,72 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> tuple[socket.socket, str]:
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def serve(app: FastAPI, listener: socket.socket, base_url: str, ready: Callable[[], None]) -> None:
-    """Serve `app`, call `ready` once it has answered over HTTP, and return or exit when told to stop."""
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, server_header=False
-    )
-    server = uvicorn.Server(config)
+class Service(NamedTuple):
+    """An application and the socket on which it is served."""
+
+    app: FastAPI
+    listener: socket.socket
+    base_url: str
+
+
+class _Server(uvicorn.Server):
+    """A server among others in its process: the process's signals are not its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(services: Sequence[Service], ready: Callable[[], None]) -> None:
+    """Serve on one event loop, call `ready` once all have answered over HTTP, and return or exit when told to stop."""
+    servers = [_Server(_config(service.app)) for service in services]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for server in servers:
+            server.should_exit = True
+
+    async def probe() -> None:
+        await asyncio.gather(*(asyncio.to_thread(_probe, service.base_url) for service in services))
 
     async def run() -> None:
-        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-        probing = asyncio.ensure_future(asyncio.to_thread(_probe, base_url))
-        await asyncio.wait([serving, probing], return_when=asyncio.FIRST_COMPLETED)
-        if probing.done() and not serving.done():
+        serving = [
+            asyncio.ensure_future(server.serve(sockets=[service.listener]))
+            for server, service in zip(servers, services, strict=True)
+        ]
+        probing = asyncio.ensure_future(probe())
+        # A service that ends, ends them all.
+        await asyncio.wait([*serving, probing], return_when=asyncio.FIRST_COMPLETED)
+        if not any(task.done() for task in serving):
             probing.result()
             ready()
-        await serving
+            await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+        stop(0, None)
+        await asyncio.gather(*serving)
+        # One that did not start has left its socket open, and somebody waiting.
+        for service in services:
+            service.listener.close()
 
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(run())
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        asyncio.run(run())
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    # The implementations are named so that the same is served whatever else is installed; malformed requests are a
+    # suite's daily bread, so only errors are logged.
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
 
 
 def _probe(base_url: str) -> None:

@@ -16,7 +16,7 @@ import random
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from reference.database import one_line
-from reference.serving import HEALTH, listen, serve, stop_with_parent
+from reference.serving import HEALTH, Service, listen, serve, stop_with_parent
 
 PATH = "/_states"
 MAX_COUNT = 1000
@@ -55,6 +55,35 @@ class StateError(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail
+
+
+@dataclass(frozen=True)
+class Change:
+    """One request of the provider-state protocol."""
+
+    state: str
+    setup: bool
+    """Set up, or tear down."""
+    params: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, body: Any) -> Change:
+        """Read a request's JSON; raises StateError for what is none."""
+        if not isinstance(body, dict):
+            raise StateError(422, "the body must be an object with state, action and params")
+        state, action, params = body.get("state"), body.get("action", "setup"), body.get("params") or {}
+        if not isinstance(params, dict):
+            raise StateError(422, "params must be an object")
+        if not isinstance(state, str):
+            raise StateError(404, f"unknown state: {state!r}")
+        if action not in ("setup", "teardown"):
+            raise StateError(422, f"action must be setup or teardown, not {action!r}")
+        return cls(state, action == "setup", params)
+
+    def allow(self, *names: str) -> None:
+        """Raise StateError for a parameter that is not among these."""
+        if unknown := self.params.keys() - set(names):
+            raise StateError(422, f"{self.state}: unknown params: {', '.join(sorted(unknown))}")
 
 
 class SchemaError(Exception):
@@ -160,24 +189,16 @@ class States:
 
     async def handle(self, body: Any) -> Mapping[str, Any]:
         """Carry out one request of the provider-state protocol and return its values."""
-        if not isinstance(body, dict):
-            raise StateError(422, "the body must be an object with state, action and params")
-        state, action, params = body.get("state"), body.get("action", "setup"), body.get("params") or {}
-        if not isinstance(params, dict):
-            raise StateError(422, "params must be an object")
-        plan = _STATES.get(state) if isinstance(state, str) else None
-        if plan is None or not plan.tables <= self._columns.keys():
-            raise StateError(404, f"unknown state: {state!r}")
-        if action == "setup":
-            return await self._setup(str(state), plan, params)
-        if action == "teardown":
-            return await self._teardown(str(state), params)
-        raise StateError(422, f"action must be setup or teardown, not {action!r}")
+        change = Change.parse(body)
+        definition = _STATES.get(change.state)
+        if definition is None or not definition.tables <= self._columns.keys():
+            raise StateError(404, f"unknown state: {change.state!r}")
+        if change.setup:
+            change.allow(*definition.params)
+            return await self._setup(change.state, definition, change.params)
+        return await self._teardown(change.state, change.params)
 
     async def _setup(self, state: str, definition: _State, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        unknown = params.keys() - definition.params
-        if unknown:
-            raise StateError(422, f"{state}: unknown params: {', '.join(sorted(unknown))}")
         plan = Plan()
         values = definition.plan(plan, params, self._positions)
         await self._execute(*self._insertion(plan.rows))
@@ -287,7 +308,7 @@ def _person_with_gallery(plan: Plan, params: Mapping[str, Any], positions: Itera
 
 
 def _mixed(links: list[str], mix: random.Random) -> tuple[list[str], int | None]:
-    """The links in an order that has the seeds neither first nor last (where it can be), and the index of the primary."""
+    """An order that has the seeds neither first nor last, where there is one, and the index of the primary."""
     if not links:
         return links, None
     while True:
@@ -457,8 +478,26 @@ def _table(name: str) -> sql.Identifier:
 # Over HTTP
 
 
+def endpoint(handle: Callable[[Any], Awaitable[Mapping[str, Any]]]) -> APIRouter:
+    """The endpoint `POST /_states` over a handler of the request's JSON, which may raise StateError."""
+    routes = APIRouter()
+
+    @routes.post(PATH, include_in_schema=False)
+    async def change_state(request: Request) -> Response:
+        try:
+            body = json.loads((await request.body()).decode())
+        except (ValueError, RecursionError):
+            return answer({"detail": "the body is not JSON"}, 400)
+        try:
+            return answer(await handle(body))
+        except StateError as error:
+            return answer({"detail": error.detail}, error.status)
+
+    return routes
+
+
 def router(database_url: str) -> APIRouter:
-    """The endpoint `POST /_states` for one database; whatever it made is deleted when the application stops."""
+    """The backend's states of one database; whatever they made is deleted when the application stops."""
     current: list[States] = []
 
     @contextlib.asynccontextmanager
@@ -467,19 +506,11 @@ def router(database_url: str) -> APIRouter:
             current.append(states)
             yield
 
+    async def handle(body: Any) -> Mapping[str, Any]:
+        return await current[0].handle(body)
+
     routes = APIRouter(lifespan=lifespan)
-
-    @routes.post(PATH, include_in_schema=False)
-    async def change_state(request: Request) -> Response:
-        try:
-            body = json.loads((await request.body()).decode())
-        except (ValueError, RecursionError):
-            return _json({"detail": "the body is not JSON"}, 400)
-        try:
-            return _json(await current[0].handle(body))
-        except StateError as error:
-            return _json({"detail": error.detail}, error.status)
-
+    routes.include_router(endpoint(handle))
     return routes
 
 
@@ -490,12 +521,13 @@ def create_app(database_url: str) -> FastAPI:
 
     @app.get(HEALTH)
     async def health() -> Response:
-        return _json({"status": "ok"})
+        return answer({"status": "ok"})
 
     return app
 
 
-def _json(value: Any, status: int = 200) -> Response:
+def answer(value: Any, status: int = 200) -> Response:
+    """A JSON response."""
     return Response(json.dumps(value), status, media_type="application/json")
 
 
@@ -526,7 +558,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def announce() -> None:
         print(json.dumps({"states_url": address}) if options.json else address, flush=True)
 
-    serve(create_app(options.database_url), listener, base_url, announce)
+    serve([Service(create_app(options.database_url), listener, base_url)], announce)
     return 0
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ class Warden:
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, text=True
         )
         self._input = cast(IO[str], self._process.stdin)
+        self._turn = threading.Lock()
         return self
 
     def __exit__(
@@ -46,12 +47,13 @@ class Warden:
         self._tell(database_url=url, drop_database=name)
 
     def _tell(self, **line: str) -> None:
-        self._input.write(json.dumps(line) + "\n")
-        self._input.flush()
+        with self._turn:
+            self._input.write(json.dumps(line) + "\n")
+            self._input.flush()
 
 
-def _stop_processes(folder: str) -> None:
-    """End Postgres, and whatever else was started with `folder` on its command line (initdb, pg_ctl)."""
+def _stop_processes(folder: str) -> bool:
+    """End Postgres, and whatever else names or works in `folder` (initdb, pg_ctl); whether there was any."""
     import psutil  # type: ignore[import-untyped, unused-ignore]
 
     def end(process: psutil.Process, number: int) -> None:
@@ -66,18 +68,23 @@ def _stop_processes(folder: str) -> None:
     for pid_file in Path(folder).glob("*/postmaster.pid"):
         with contextlib.suppress(OSError, ValueError, psutil.Error):
             end(psutil.Process(int(pid_file.read_text().split("\n", 1)[0])), signal.SIGQUIT)
-    for process in psutil.process_iter(["cmdline"]):
-        if process.pid != os.getpid() and any(folder in word for word in process.info["cmdline"] or ()):
+    found = False
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        # The working directory tells what was forked a moment ago and has not got its command line yet.
+        if any(folder in word for word in [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]):
+            found = True
             end(process, signal.SIGKILL)
+    return found
 
 
 def _remove_folder(folder: str) -> None:
     import shutil
 
-    # Twice: a process that was starting may have left children and files behind the first sweep.
-    for _ in range(2):
-        _stop_processes(folder)
+    # Until a sweep finds nothing: a process that was starting may have left children and files behind the last one.
+    deadline = time.monotonic() + 5
+    while _stop_processes(folder) and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _drop_database(url: str, name: str) -> None:

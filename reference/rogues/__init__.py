@@ -10,13 +10,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
-
-from reference.backend import Backend
+from typing import Any, TypeVar
 
 MAX_BREAKS = 3
 
-B = TypeVar("B", bound=type[Backend])
+S = TypeVar("S", bound=type[Any])
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Rogue:
     target: str
     breaks: tuple[str, ...]
     summary: str
-    implementation: type[Backend]
+    implementation: type[Any]
 
 
 _registry: dict[str, Rogue] = {}
@@ -36,19 +34,17 @@ ROGUES: Mapping[str, Rogue] = MappingProxyType(_registry)
 """Every rogue by its name, in the order of their clauses."""
 
 
-def implementation(name: str | None) -> type[Backend]:
-    """The backend with that rogue's fault, or the true one for None; raises KeyError with a clear message."""
-    if name is None:
-        return Backend
+def find(name: str) -> Rogue:
+    """The rogue of that name; raises KeyError with a clear message."""
     if name not in ROGUES:
         raise KeyError(f"no rogue is called {name!r} (--list-rogues names them)")
-    return ROGUES[name].implementation
+    return ROGUES[name]
 
 
-def rogue(breaks: list[str]) -> Callable[[B], B]:
+def rogue(breaks: list[str]) -> Callable[[S], S]:
     """Register the decorated class as a rogue that breaks these clauses, the main one first."""
 
-    def register(implementation: B) -> B:
+    def register(implementation: S) -> S:
         name = re.sub(r"(?<!^)(?=[A-Z])", "-", implementation.__name__).lower()
         if not 1 <= len(breaks) <= MAX_BREAKS:
             raise ValueError(f"rogue {name}: declare 1 to {MAX_BREAKS} clauses, not {len(breaks)}")
@@ -56,10 +52,12 @@ def rogue(breaks: list[str]) -> Callable[[B], B]:
             raise ValueError(f"rogue {name}: the name is taken")
         if not implementation.__doc__:
             raise ValueError(f"rogue {name}: say in its docstring what it does")
-        _registry[name] = Rogue(name, "backend", tuple(breaks), implementation.__doc__.strip(), implementation)
+        # Each module of rogues is called after its target.
+        target = implementation.__module__.rpartition(".")[2]
+        _registry[name] = Rogue(name, target, tuple(breaks), implementation.__doc__.strip(), implementation)
         return implementation
 
     return register
 
 
-from reference.rogues import backend  # noqa: E402, F401  (fills the registry)
+from reference.rogues import app, backend, screenalytics  # noqa: E402, F401  (fills the registry)

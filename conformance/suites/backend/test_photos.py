@@ -185,6 +185,16 @@ def test_all_photos_are_there(backend: Backend, size: Sizes) -> None:
 
 
 @pytest.mark.clause("PHO-04")
+def test_all_photos_of_a_large_gallery_are_there(backend: Backend) -> None:
+    """The same for more photos than a short default page holds, without asking for pages."""
+    size = Sizes(seeded=20, unseeded=20)
+    with gallery(backend, size) as person:
+        listing = backend.listing(person.person_id, seed_only=False)
+        expect.known_addresses(listing.urls, urls(person), exchange=listing.exchange)
+        expect.same_photos(listing.urls, urls(person), what=f"all {size.total} photos", exchange=listing.exchange)
+
+
+@pytest.mark.clause("PHO-04")
 def test_all_photos_are_there_after_toggles(backend: Backend) -> None:
     """The same after flags were changed in both directions."""
     with backend.gallery(seeded=2, unseeded=3) as person:

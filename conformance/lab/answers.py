@@ -1,0 +1,146 @@
+"""What the lab can be told to answer: values that travel to it as JSON.
+
+An `Answer` says what happens on the wire and, in `word`, what a timeline calls it. The functions here make the ones
+that a contract has a name for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from http import HTTPStatus
+from typing import Any, Literal
+
+Kind = Literal["response", "rows", "toggle", "reset", "close"]
+Framing = Literal["length", "chunked"]
+Pairs = tuple[tuple[str, str], ...]
+
+JSON: Pairs = (("Content-Type", "application/json"),)
+HTML: Pairs = (("Content-Type", "text/html; charset=utf-8"),)
+NOWHERE = "http://nowhere.invalid/photos"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One scripted answer.
+
+    `response` sends status, headers and body; `rows` a page of the JSON array in `body`, cut by the call's `limit` and
+    `offset`; `toggle` the contract's 200 for the request's own ids and value; `reset` (RST) and `close` (FIN) end the
+    connection instead of answering.
+    """
+
+    kind: Kind
+    word: str
+    status: int = 200
+    headers: Pairs = JSON
+    body: str = ""
+    """One character for each byte (Latin-1)."""
+    framing: Framing = "length"
+    missing: int = 0
+    """Bytes of the end that are promised (by Content-Length or the last chunk) and not sent; the connection closes."""
+    over_s: float = 0.0
+    """Seconds over which the body is dripped."""
+    held: bool = False
+    """Whether nothing is sent before the call's key is released; a peer that leaves ends the wait."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as JSON-like data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Answer:
+        """The inverse of `as_dict`; raises TypeError for members that an answer does not have."""
+        return cls(**{**data, "headers": tuple((name, value) for name, value in data.get("headers", JSON))})
+
+
+def rows(rows: Sequence[Any]) -> Answer:
+    """200 with these rows, or the page of them that is asked for."""
+    return Answer("rows", f"rows({len(rows)})" if rows else "empty", body=_text(list(rows)))
+
+
+def reversed_rows(answer: Answer) -> Answer:
+    """The same rows in the opposite order."""
+    return replace(answer, body=_text(json.loads(answer.body)[::-1]))
+
+
+def doubled_rows(answer: Answer) -> Answer:
+    """The same rows twice."""
+    return rows(json.loads(answer.body) * 2)
+
+
+def empty() -> Answer:
+    """200 with `[]`."""
+    return rows(())
+
+
+def status(code: int, body: Any = None, headers: Pairs = ()) -> Answer:
+    """Any status, with a JSON body (default: `{"detail": its phrase}`) and more headers."""
+    if code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        return Answer("response", str(code), code, headers)
+    content = {"detail": HTTPStatus(code).phrase} if body is None else body
+    return Answer("response", str(code), code, JSON + headers, _text(content))
+
+
+def redirect(location: str = NOWHERE, code: int = 302) -> Answer:
+    """A redirect to an address where nothing answers; its body is an empty array, for whoever does not look further."""
+    return status(code, [], (("Location", location),))
+
+
+def json_value(value: Any, word: str = "no array") -> Answer:
+    """200 with any JSON value."""
+    return Answer("response", word, body=_text(value))
+
+
+def raw(body: bytes, word: str = "not JSON", headers: Pairs = JSON, code: int = 200) -> Answer:
+    """Any status, headers and bytes."""
+    return Answer("response", word, code, headers, body.decode("latin-1"))
+
+
+def not_json() -> Answer:
+    """200 with a web page."""
+    return raw(b"<!doctype html><title>Service unavailable</title>", headers=HTML)
+
+
+def cut_short(body: Any, *, framing: Framing = "length", missing: int | None = None) -> Answer:
+    """200 whose body ends early: in the middle of its JSON, or `missing` bytes after a JSON text that is whole."""
+    text = _text(body)
+    if missing is None:
+        missing = max(1, len(text) // 2)
+    else:
+        text += " " * missing
+    return Answer("response", "cut short", body=text, framing=framing, missing=missing)
+
+
+def slow(answer: Answer, over_s: float) -> Answer:
+    """The same answer with its body dripped over some seconds."""
+    return replace(answer, over_s=over_s)
+
+
+def held(answer: Answer) -> Answer:
+    """The same answer, once it is released."""
+    return replace(answer, held=True)
+
+
+def hold() -> Answer:
+    """Nothing until the peer leaves, or a 504 once it is released."""
+    return replace(held(status(504)), word="timeout")
+
+
+def reset() -> Answer:
+    """The connection is reset."""
+    return Answer("reset", "reset")
+
+
+def close() -> Answer:
+    """The connection is closed."""
+    return Answer("close", "closed")
+
+
+def toggled() -> Answer:
+    """The toggle's 200: the ids of the path and the value of the body; 422 where there is none."""
+    return Answer("toggle", "200")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value)

@@ -1,0 +1,102 @@
+"""What was asked of the lab, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+UNSCRIPTED = "unscripted"
+"""The key under which the calls that no script answers are found as well."""
+
+
+@dataclass
+class Call:
+    """One call that the lab received; times are seconds of the lab's monotonic clock."""
+
+    number: int
+    """The order in which calls arrived, over all keys."""
+    operation: str
+    """`photos`, `cast`, `toggle`, `media asset`, `scrape`, `image` or `other`."""
+    key: str
+    """The id in the path or body that scripts and journal go by; empty where there is none."""
+    method: str
+    target: str
+    """Path and query as they were sent, one character for each byte."""
+    headers: tuple[tuple[str, str], ...]
+    body: str
+    """One character for each byte."""
+    client: str
+    """The peer's host and port."""
+    started: float
+    scripted: bool = False
+    answer: str = ""
+    """What was answered, in a word: `rows(3)`, `empty`, `503`, `timeout`, `reset`, `cut short` …"""
+    ended: float | None = None
+    """When the answer was sent or given up; None while it is under way."""
+    completed: bool = False
+    """Whether a whole answer was sent."""
+    query: dict[str, str] = field(init=False)
+    """The decoded query; of a repeated name the last value."""
+
+    def __post_init__(self) -> None:
+        self.query = dict(parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent."""
+        return self.target.partition("?")[0]
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, its name in any case."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The call as JSON-like data."""
+        return {name: value for name, value in asdict(self).items() if name != "query"}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Call:
+        """The inverse of `as_dict`."""
+        return cls(**{**data, "headers": tuple((name, value) for name, value in data["headers"])})
+
+
+class Journal:
+    """All calls, in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self._calls: list[Call] = []
+        self._by_key: dict[str, list[Call]] = {}
+
+    def add(self, call: Call) -> None:
+        """Notes a call that has arrived."""
+        self._calls.append(call)
+        self._by_key.setdefault(call.key, []).append(call)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next call."""
+        return len(self._calls) + 1
+
+    def select(
+        self, *, key: str | None = None, keys: Sequence[str] = (), containing: str | None = None, since: int = 0
+    ) -> list[Call]:
+        """The calls of one key, of several, with a text in target or body (in any case), or all, after `since`."""
+        if key == UNSCRIPTED:
+            found = [call for call in self._calls if not call.scripted]
+        elif key is not None or keys:
+            found = [call for each in ([key] if key is not None else keys) for call in self._by_key.get(each, ())]
+            found.sort(key=lambda call: call.number)
+        elif containing is not None:
+            text = containing.lower()
+            found = [call for call in self._calls if text in call.target.lower() or text in call.body.lower()]
+        else:
+            found = self._calls
+        return [call for call in found if call.number > since]
+
+
+def path_segments(target: str) -> list[str]:
+    """The segments of a target's path as they were sent, without the empty one before the first slash."""
+    path = urlsplit(target).path if target.startswith("http") else target.partition("?")[0]
+    return path.split("/")[1:]

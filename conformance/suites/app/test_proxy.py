@@ -1,0 +1,730 @@
+"""PRX-01 to PRX-09: the app's signed proxy, judged by what the backend behind it, played by the lab, received."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance import expect, tokens
+from conformance.app import App, Photo, Session, fresh_photo, media_routes, shown
+from conformance.backend import SECRET_HEADER
+from conformance.errors import NotVerified, Violation
+from conformance.exchange import Exchange, Failure, Header
+from conformance.lab import Answer, Call, answers
+from conformance.strategies import NO_BOOLEAN
+
+# --- what the backend received ---------------------------------------------------------------------------------------
+
+
+def received_nothing(app: App, *markers: str, what: str, exchange: Exchange) -> None:
+    """The backend received no call with any of these ids, also none that the app sends after its answer."""
+    app.require_toggles()
+    if calls := app.received(*markers):
+        raise Violation(
+            f"{what} reached the backend", expected="no call", actual="\n".join(shown(calls)), exchange=exchange
+        )
+
+
+def received_something(app: App, photo: Photo, exchange: Exchange) -> list[Call]:
+    """The calls of an accepted toggle; without any, PRX-01 is what is broken."""
+    calls = app.received(photo.person_id, photo.link_id)
+    if exchange.status != 200 or not calls:
+        raise app.not_through(exchange, calls)
+    return calls
+
+
+def parsed(text: str) -> Any:
+    """A JSON text's value; Ellipsis, which equals no JSON value, where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return ...
+
+
+# --- PRX-01: the admin toggles ---------------------------------------------------------------------------------------
+
+
+def same_uuid(actual: Any, expected: str) -> bool:
+    """Two UUIDs are the same, in any case."""
+    return isinstance(actual, str) and actual.lower() == expected.lower()
+
+
+def toggles(app: App, photo: Photo, value: bool) -> None:
+    """The admin's toggle is answered with the backend's answer, and the last that the backend received is its value."""
+    exchange = app.toggle(photo, value)
+    calls = app.lab.calls(photo.link_id)
+    if exchange.status != 200 or not calls:
+        raise Violation(
+            f"an allowlisted admin's toggle did not get through; {app.where_it_should_go}",
+            expected="200, and a call of the backend",
+            actual=f"{exchange.outcome()}, {len(calls)} calls of the backend",
+            exchange=exchange,
+        )
+    answer = parsed(exchange.answer.text)
+    if not (
+        isinstance(answer, dict)
+        and same_uuid(answer.get("link_id"), photo.link_id)
+        and same_uuid(answer.get("person_id"), photo.person_id)
+        and answer.get("facebank_seed") is value
+    ):
+        raise Violation(
+            "the app did not answer with the backend's answer",
+            expected={"link_id": photo.link_id, "person_id": photo.person_id, "facebank_seed": value},
+            actual=exchange.answer.text[:500],
+            exchange=exchange,
+        )
+    stored = parsed(calls[-1].body)
+    if calls[-1].answer != "200" or not isinstance(stored, dict) or stored.get("facebank_seed") is not value:
+        raise Violation(
+            "the backend's state does not follow the admin's toggle",
+            expected={"facebank_seed": value},
+            actual="\n".join(shown(calls)),
+            exchange=exchange,
+        )
+
+
+@pytest.mark.clause("PRX-01")
+def test_admin_toggles_off_then_on(app: App) -> None:
+    """OFF, then ON: each 200 with the backend's answer, and the backend has what was sent last."""
+    photo = app.photo()
+    for value in (False, True):
+        toggles(app, photo, value)
+
+
+@pytest.mark.clause("PRX-01")
+@given(steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=8))
+def test_state_follows_any_history(app: App, steps: list[tuple[int, bool]]) -> None:
+    """Whatever is toggled in whatever order, repeats included: the backend is told each time."""
+    person_id = str(uuid.uuid4())
+    photos = [Photo(person_id, str(uuid.uuid4())) for _ in range(3)]
+    app.lab.script_all({photo.link_id: [answers.toggled()] for photo in photos})
+    for number, (index, value) in enumerate(steps):
+        toggles(app, photos[index], value)
+        calls = app.received(person_id)
+        if len(calls) <= number:
+            raise Violation(
+                "a toggle was answered without the backend",
+                expected=f"{number + 1} calls of the backend",
+                actual="\n".join(shown(calls)),
+            )
+
+
+# --- PRX-02: who may -------------------------------------------------------------------------------------------------
+
+
+def _tampered(token: str) -> str:
+    """The token with one character in its middle, or in the middle of a JWT's signature, changed."""
+    head, dot, signature = token.rpartition(".")
+    middle = len(signature) // 2
+    other = "A" if signature[middle] != "A" else "B"
+    return f"{head}{dot}{signature[:middle]}{other}{signature[middle + 1 :]}"
+
+
+def _unsigned(token: str) -> str:
+    """The token without its signature; where it is no JWT, without its second half."""
+    try:
+        return tokens.without_signature(token)
+    except NotVerified:
+        return token[: len(token) // 2]
+
+
+def _made_from_admin(name: str, make: Callable[[str], str]) -> Callable[[App], Session]:
+    def session(app: App) -> Session:
+        token = make(app.environment.credential("app_admin_token"))
+        return app.session(app.redactor.add(f"app_admin_token, {name}", token))
+
+    return session
+
+
+def _as_the_service(app: App) -> Session:
+    """The backend's credentials, which open nothing here."""
+    token, secret = (
+        app.environment.credential("service_role_token"),
+        app.environment.credential("internal_admin_secret"),
+    )
+    return Session((*app.session(token).headers, (SECRET_HEADER, secret)))
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A caller who may do nothing, and what a toggle answers to them."""
+
+    name: str
+    session: Callable[[App], Session]
+    statuses: frozenset[int]
+
+
+REFUSED = frozenset({401, 403})
+
+STRANGERS = (
+    Stranger("no session", lambda app: Session(), frozenset({401})),
+    Stranger("not allowlisted", lambda app: app.user, frozenset({403})),
+    Stranger("garbage", lambda app: app.session("garbage"), REFUSED),
+    Stranger("empty Authorization", lambda app: Session((("Authorization", "Bearer"),)), REFUSED),
+    Stranger("empty cookie", lambda app: Session((("Cookie", "__session="),)), REFUSED),
+    Stranger("tampered", _made_from_admin("tampered", _tampered), REFUSED),
+    Stranger("unsigned", _made_from_admin("unsigned", _unsigned), REFUSED),
+    Stranger("the service", _as_the_service, REFUSED),
+    Stranger("the secret alone", lambda app: Session(_as_the_service(app).headers[-1:]), REFUSED),
+)
+
+each_stranger = pytest.mark.parametrize("stranger", [pytest.param(row, id=row.name) for row in STRANGERS])
+
+
+@pytest.mark.clause("PRX-02")
+@each_stranger
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_stranger_cannot_toggle(app: App, stranger: Stranger, value: bool) -> None:
+    """401 without a session, 403 for a person who is not allowlisted, and the backend receives nothing."""
+    session = stranger.session(app)
+    photo = app.photo()
+    exchange = app.toggle(photo, value, session=session)
+    expect.status(exchange, stranger.statuses, what=f"a toggle ({stranger.name})")
+    received_nothing(app, photo.person_id, photo.link_id, what=f"a toggle ({stranger.name})", exchange=exchange)
+
+
+@pytest.mark.clause("PRX-02")
+@each_stranger
+@pytest.mark.parametrize("route", range(len(media_routes(""))), ids=[route.name for route in media_routes("")])
+def test_stranger_cannot_use_the_media_proxies(app: App, stranger: Stranger, route: int) -> None:
+    """No 2xx without an admin's session, and the backend receives nothing."""
+    session = stranger.session(app)
+    marker = str(uuid.uuid4())
+    chosen = media_routes(marker)[route]
+    app.lab.script(marker, answers.json_value({}))
+    exchange = app.media(chosen, marker, session)
+    if 200 <= exchange.status < 300:
+        raise Violation(
+            f"{chosen.name} ({stranger.name}) was granted",
+            expected="no 2xx",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+    received_nothing(app, marker, what=f"{chosen.name} ({stranger.name})", exchange=exchange)
+
+
+# --- PRX-03, PRX-04: what is sent ------------------------------------------------------------------------------------
+
+
+def _values(call: Call, name: str) -> list[str]:
+    return [value for key, value in call.headers if key.lower() == name.lower()]
+
+
+def is_signed_toggle(app: App, call: Call, photo: Photo, value: bool) -> Iterator[str]:
+    """What of a call is not the contract's, in words."""
+    scheme, _, token = (_values(call, "Authorization") or [""])[0].partition(" ")
+    if call.method != "PATCH":
+        yield f"the method is {call.method}"
+    if call.target.lower() != photo.path.lower():
+        yield f"the target is {call.target}"
+    # Python's 1 equals True
+    if parsed(call.body) != {"facebank_seed": value} or parsed(call.body)["facebank_seed"] is not value:
+        yield f"the body is {call.body!r}"
+    if len(_values(call, "Authorization")) != 1 or scheme.lower() != "bearer":
+        yield "Authorization is not one bearer token"
+    elif token.strip() != app.environment.credential("service_role_token"):
+        yield "the bearer token is not the service role's"
+    if _values(call, SECRET_HEADER) != [app.environment.credential("internal_admin_secret")]:
+        yield f"{SECRET_HEADER} is not the internal secret"
+
+
+BROWSERS: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "plain": lambda value: {},
+    "with a query": lambda value: {"query": "?force=true&facebank_seed=maybe"},
+    "with spaces in the body": lambda value: {
+        "body": json.dumps({"facebank_seed": value}, indent=4).encode() + b"\r\n"
+    },
+    "with more headers": lambda value: {
+        "headers": (("X-HTTP-Method-Override", "DELETE"), ("X-Request-Id", uuid.uuid4().hex))
+    },
+}
+
+
+@pytest.mark.clause("PRX-03")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+@pytest.mark.parametrize("browser", [pytest.param(make, id=name) for name, make in BROWSERS.items()])
+def test_backend_receives_the_signed_toggle(app: App, browser: Callable[[bool], dict[str, Any]], value: bool) -> None:
+    """Exactly PATCH, the contract's path, the body with its one member, and both credentials."""
+    photo = app.photo()
+    exchange = app.toggle(photo, value, **browser(value))
+    for call in received_something(app, photo, exchange):
+        if problems := list(is_signed_toggle(app, call, photo, value)):
+            raise Violation(
+                f"the backend did not receive the contract's toggle: {'; '.join(problems)}",
+                expected=f'PATCH {photo.path} {{"facebank_seed": {json.dumps(value)}}}, signed',
+                actual=_whole(call),
+                exchange=exchange,
+            )
+
+
+def _whole(call: Call) -> str:
+    head = [f"{call.method} {call.target}", *(f"{name}: {value}" for name, value in call.headers)]
+    return "\n".join([*head, call.body])
+
+
+@dataclass(frozen=True)
+class Smuggled:
+    """What a browser adds to a toggle; `headers` and `members` hold a marker that must stay in the app."""
+
+    name: str
+    headers: Callable[[str], Sequence[Header]] = lambda marker: ()
+    members: Callable[[str], dict[str, Any]] = lambda marker: {}
+
+
+SMUGGLED = (
+    Smuggled("the secret", lambda m: ((SECRET_HEADER, m),)),
+    Smuggled("the secret, in lower case", lambda m: ((SECRET_HEADER.lower(), m),)),
+    Smuggled("the secret, twice", lambda m: ((SECRET_HEADER, m), (SECRET_HEADER, f"{m}-2"))),
+    Smuggled("a second Authorization", lambda m: (("Authorization", f"Bearer {m}"),)),
+    Smuggled("a second Authorization, as Basic", lambda m: (("Authorization", f"Basic {m}"),)),
+    Smuggled("a note", members=lambda m: {"note": m}),
+    Smuggled("other ids", members=lambda m: {"link_id": m, "person_id": m, "linkId": m, "personId": m}),
+    Smuggled("credentials", members=lambda m: {"authorization": m, "secret": m, "headers": {SECRET_HEADER: m}}),
+    Smuggled("nested members", members=lambda m: {"context": {"people_ids": [m]}, "data": [[m]]}),
+    Smuggled("members of the link", members=lambda m: {"kind": m, "caption": m, "is_primary": m, "seed": m}),
+    Smuggled("a member named by it", members=lambda m: {m: True}),
+    Smuggled(
+        "everything",
+        lambda m: ((SECRET_HEADER, m), ("X-Facebank-Seed", "true")),
+        lambda m: {"updated_by": m, "__proto__": {"seed": m}},
+    ),
+)
+
+
+def stays_in_the_app(app: App, photo: Photo, marker: str, exchange: Exchange, *, what: str) -> None:
+    """No call for the photo carries the marker in target, headers or body."""
+    for call in app.received(photo.person_id, photo.link_id):
+        if marker in _whole(call):
+            raise Violation(
+                f"the backend received {what} from the browser",
+                expected=f"no {marker}",
+                actual=_whole(call),
+                exchange=exchange,
+            )
+
+
+@pytest.mark.clause("PRX-04")
+@pytest.mark.parametrize("smuggled", [pytest.param(row, id=row.name) for row in SMUGGLED])
+def test_what_the_browser_adds_stays_in_the_app(app: App, smuggled: Smuggled) -> None:
+    """A secret, an Authorization or members that the browser sends never reach the backend; refusing them is fine."""
+    marker = f"smuggled-{uuid.uuid4().hex}"
+    photo = app.photo()
+    body = json.dumps({"facebank_seed": True, **smuggled.members(marker)}).encode()
+    exchange = app.toggle(photo, body=body, headers=smuggled.headers(marker))
+    app.require_toggles()
+    stays_in_the_app(app, photo, marker, exchange, what=smuggled.name)
+
+
+@pytest.mark.clause("PRX-04")
+def test_session_stays_in_the_app(app: App) -> None:
+    """The admin's own session never reaches the backend, neither as Authorization nor anywhere else."""
+    photo = app.photo()
+    exchange = app.toggle(photo)
+    received_something(app, photo, exchange)
+    token = app.environment.credential("app_admin_token")
+    stays_in_the_app(app, photo, token, exchange, what="the session")
+
+
+# --- PRX-05: values that are no booleans -----------------------------------------------------------------------------
+
+NO_BOOLEAN_BODIES: dict[str, bytes] = {
+    "member missing": b"{}",
+    "another member": b'{"seed": true}',
+    "member in camel case": b'{"facebankSeed": true}',
+    "null": b'{"facebank_seed": null}',
+    "true as text": b'{"facebank_seed": "true"}',
+    "false as text": b'{"facebank_seed": "false"}',
+    "yes": b'{"facebank_seed": "yes"}',
+    "empty text": b'{"facebank_seed": ""}',
+    "maybe": b'{"facebank_seed": "maybe"}',
+    "zero": b'{"facebank_seed": 0}',
+    "one": b'{"facebank_seed": 1}',
+    "one as a fraction": b'{"facebank_seed": 1.0}',
+    "two": b'{"facebank_seed": 2}',
+    "empty list": b'{"facebank_seed": []}',
+    "list of true": b'{"facebank_seed": [true]}',
+    "object": b'{"facebank_seed": {"value": true}}',
+    "true alone": b"true",
+    "null alone": b"null",
+    "a list": b'[{"facebank_seed": true}]',
+    "not JSON": b"facebank_seed=true",
+    "cut short": b'{"facebank_seed": true',
+    "empty body": b"",
+}
+
+each_body = pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in NO_BOOLEAN_BODIES.items()])
+
+
+def refuses_body(app: App, body: bytes) -> None:
+    """The body is a 4xx, and the backend receives nothing."""
+    photo = app.photo()
+    exchange = app.toggle(photo, body=body)
+    expect.client_error(exchange, what="a body without a JSON boolean")
+    received_nothing(app, photo.person_id, photo.link_id, what="a body without a JSON boolean", exchange=exchange)
+
+
+@pytest.mark.clause("PRX-05")
+@each_body
+def test_body_without_a_boolean_is_refused(app: App, body: bytes) -> None:
+    """What is no JSON boolean is a 4xx, and the backend receives nothing."""
+    refuses_body(app, body)
+
+
+@pytest.mark.clause("PRX-05")
+@given(value=NO_BOOLEAN | st.integers(-1, 1) | st.sampled_from(["true", "True", "on", "off", "1", "0", " "]))
+def test_any_other_value_is_refused(app: App, value: Any) -> None:
+    """Whatever JSON value stands for the boolean: a 4xx, and the backend receives nothing."""
+    refuses_body(app, json.dumps({"facebank_seed": value}).encode())
+
+
+@pytest.mark.clause("PRX-05", level="SHOULD")
+@each_body
+def test_body_without_a_boolean_is_400(app: App, body: bytes) -> None:
+    """What is no JSON boolean is exactly 400."""
+    expect.status(app.toggle(app.photo(), body=body), {400}, what="a body without a JSON boolean")
+
+
+# --- PRX-06, PRX-07: a backend that refuses, and one that is not there -----------------------------------------------
+
+REFUSALS = (403, 404, 409, 422, 502)
+BAD_GATEWAY = b"<html><head><title>Error</title></head><body></body></html>"
+
+REFUSAL_BODIES: dict[str, Callable[[int], Answer]] = {
+    "detail": lambda code: answers.status(code, {"detail": f"refused {uuid.uuid4().hex}"}),
+    "list of details": lambda code: answers.status(
+        code, {"detail": [{"loc": ["body", "facebank_seed"], "msg": "value is not a boolean", "type": "bool"}]}
+    ),
+    "problem": lambda code: answers.status(code, {"type": "about:blank", "title": "Refused", "status": code}),
+    "web page": lambda code: answers.raw(BAD_GATEWAY, headers=answers.HTML, code=code),
+    "null": lambda code: answers.raw(b"null", code=code),
+    "nothing": lambda code: answers.raw(b"", headers=(), code=code),
+}
+
+
+def has_message(exchange: Exchange) -> bool:
+    """Whether the answer says something: any text at all, in JSON a member or element that is text."""
+    value = parsed(exchange.answer.text)
+    return bool(exchange.answer.text.strip()) if value is ... else _says_something(value)
+
+
+def _says_something(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_says_something, value.values()))
+    if isinstance(value, list):
+        return any(map(_says_something, value))
+    return isinstance(value, str) and bool(value.strip())
+
+
+@pytest.mark.clause("PRX-06")
+@pytest.mark.parametrize("code", REFUSALS)
+@pytest.mark.parametrize("answer", [pytest.param(make, id=name) for name, make in REFUSAL_BODIES.items()])
+def test_refusal_arrives(app: App, answer: Callable[[int], Answer], code: int) -> None:
+    """The backend's status arrives as it is, with a message whatever the backend's body says."""
+    app.require_toggles()
+    photo = app.photo(answer(code))
+    exchange = app.toggle(photo)
+    expect.status(exchange, {code}, what=f"a toggle that the backend refuses with {code}")
+    if not has_message(exchange):
+        raise Violation(
+            f"a {code} of the backend arrives without a message",
+            expected="a message",
+            actual=exchange.answer.text,
+            exchange=exchange,
+        )
+
+
+@pytest.mark.clause("PRX-06")
+def test_refusal_is_of_its_own_request(app: App) -> None:
+    """A refusal says nothing of the next toggle, nor a success of the next refusal."""
+    app.require_toggles()
+    photo = app.photo(answers.status(409), answers.toggled(), answers.status(403))
+    expect.status(app.toggle(photo), {409}, what="a toggle that the backend refuses with 409")
+    received_something(app, photo, app.toggle(photo))
+    expect.status(app.toggle(photo, False), {403}, what="a toggle that the backend refuses with 403")
+
+
+UNREACHABLE = {"reset": answers.reset, "closed": answers.close}
+each_unreachable = pytest.mark.parametrize(
+    "answer", [pytest.param(make, id=name) for name, make in UNREACHABLE.items()]
+)
+
+
+def toggled_within(app: App, photo: Photo, timeout_s: float) -> Exchange:
+    """The admin's toggle, whose whole exchange has so many seconds."""
+    target = f"/api/admin/trr-api/people/{photo.person_id}/gallery/{photo.link_id}/facebank-seed"
+    return app.raw("PATCH", target, b'{"facebank_seed": true}', timeout_s=timeout_s)
+
+
+def unreachable(app: App, answer: Callable[[], Answer]) -> Exchange:
+    """A toggle whose connection to the backend breaks. Raises Violation for a hang or a lost connection."""
+    app.require_toggles()
+    exchange = toggled_within(app, app.photo(answer()), app.environment.get("app_timeout_s") or app.timeout_s)
+    if exchange.failure in (Failure.TIMEOUT, Failure.CLOSED):
+        raise Violation(
+            "a toggle was not answered where the backend is unreachable",
+            expected="a 5xx",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+    return exchange
+
+
+@pytest.mark.clause("PRX-07")
+@each_unreachable
+def test_unreachable_backend_is_a_server_error(app: App, answer: Callable[[], Answer]) -> None:
+    """A backend that drops the connection is a 5xx, never a hang or a 200."""
+    exchange = unreachable(app, answer)
+    if exchange.status < 500:
+        raise Violation(
+            f"a toggle was answered {exchange.outcome()} where the backend is unreachable",
+            expected="a 5xx",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+
+
+@pytest.mark.clause("PRX-07", level="SHOULD")
+@each_unreachable
+def test_unreachable_backend_is_502(app: App, answer: Callable[[], Answer]) -> None:
+    """A backend that drops the connection is exactly 502."""
+    expect.status(unreachable(app, answer), {502}, what="a toggle where the backend is unreachable")
+
+
+@pytest.mark.thorough
+@pytest.mark.clause("PRX-07", level="SHOULD")
+def test_stalled_backend_is_given_up(app: App) -> None:
+    """Within `app_timeout_s` the app gives a backend up that does not answer."""
+    timeout_s = app.environment.need("app_timeout_s")
+    app.require_toggles()
+    photo = app.photo(answers.hold())
+    try:
+        exchange = toggled_within(app, photo, timeout_s)
+    finally:
+        app.lab.release(photo.link_id)
+    if exchange.response is None or exchange.response.status < 500:
+        raise Violation(
+            f"a stalled backend was not given up within {timeout_s:g} s",
+            expected="a 5xx",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+
+
+# --- PRX-08: secrets -------------------------------------------------------------------------------------------------
+
+
+def _answered(answer: Callable[[], Answer]) -> Callable[[App], Exchange]:
+    """A toggle that the backend answers so."""
+    return lambda app: app.toggle(app.photo(answer()))
+
+
+def _media(index: int) -> Callable[[App], Exchange]:
+    def call(app: App) -> Exchange:
+        marker = str(uuid.uuid4())
+        return app.media(media_routes(marker)[index], marker, app.admin)
+
+    return call
+
+
+def _raw(method: str, target: str) -> Callable[[App], Exchange]:
+    return lambda app: app.raw(method, target, None, timeout_s=app.timeout_s)
+
+
+TOGGLE_TARGET = "/api/admin/trr-api/people/{}/gallery/{}/facebank-seed"
+
+SITUATIONS: dict[str, Callable[[App], Exchange]] = {
+    "accepted": _answered(answers.toggled),
+    "no session": lambda app: app.toggle(fresh_photo(), session=Session()),
+    "not allowlisted": lambda app: app.toggle(fresh_photo(), session=app.user),
+    "no boolean": lambda app: app.toggle(fresh_photo(), body=b'{"facebank_seed": "maybe"}'),
+    "not JSON": lambda app: app.toggle(fresh_photo(), body=b"{"),
+    **{f"refused with {code}": _answered(partial(answers.status, code)) for code in (401, *REFUSALS, 500, 503)},
+    "not JSON from the backend": _answered(answers.not_json),
+    "no object from the backend": _answered(lambda: answers.json_value([])),
+    "no content from the backend": _answered(lambda: answers.status(204)),
+    "redirected": _answered(answers.redirect),
+    "redirected for good": _answered(lambda: answers.redirect("/elsewhere", 308)),
+    "closed": _answered(answers.close),
+    "reset": _answered(answers.reset),
+    "cut short": _answered(lambda: answers.cut_short({"facebank_seed": True})),
+    "hostile path": _raw("PATCH", TOGGLE_TARGET.format("%2e%2e%2f", "%0d%0ax")),
+    "malformed escape": _raw("PATCH", TOGGLE_TARGET.format("%zz", "%ff")),
+    "GET": _raw("GET", TOGGLE_TARGET.format("a", "b")),
+    "OPTIONS": _raw("OPTIONS", TOGGLE_TARGET.format("a", "b")),
+    "unknown route": _raw("GET", "/api/admin/trr-api/config"),
+    **{route.name: _media(index) for index, route in enumerate(media_routes(""))},
+}
+
+
+@pytest.mark.clause("PRX-08")
+@pytest.mark.parametrize("situation", [pytest.param(make, id=name) for name, make in SITUATIONS.items()])
+def test_no_secret_is_shown(app: App, situation: Callable[[App], Exchange]) -> None:
+    """Whatever goes wrong, no answer shows the service-role token or the internal secret."""
+    secrets = app.secrets()
+    exchange = situation(app)
+    if exchange.response is not None:
+        expect.no_secret(exchange, secrets)
+
+
+# --- PRX-09: hostile path parameters ---------------------------------------------------------------------------------
+
+# M stands for a fresh id; what is left of it goes on the wire as it is
+DOT_SEGMENTS = ("..", ".", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "%2e")
+HOSTILE = (
+    "%252e%252e",
+    "..%2f",
+    "%2e%2e%2f",
+    "..%2fM",
+    "M%2f..",
+    "%2e%2e%2f%2e%2e%2fM",
+    "..%2f..%2f..%2fscreenalytics%2fpeople%2fM%2fphotos%3fx=",
+    "..%2fM%2fgallery%2f",
+    "..%252fM",
+    "..%5cM",
+    "..%255cM",
+    "..\\M",
+    "M%5c..%5cx",
+    "M?x=1",
+    "M%3f",
+    "M%3fx=1&y=2",
+    "M%253f",
+    "M#x",
+    "M%23",
+    "M%23x",
+    "M%2523",
+    "M%2fx",
+    "M%2Fgallery%2F1%2Ffacebank-seed%3f",
+    "M%252fx",
+    "%2fM",
+    "%2f%2fM",
+    "//M",
+    "M//x",
+    "/M",
+    "M%0d%0ax",
+    "M%0ax",
+    "M%0d%0aX-Injected:%20M",
+    "M%20HTTP/1.1%0d%0aX-Injected:%20M%0d%0aX-Rest:%20",
+    "M%20HTTP%2f1.1%0d%0aX-Injected:%20M%0d%0aX-Rest:%20",
+    "M%250d%250ax",
+    "M%00",
+    "M%00x",
+    "M%20",
+    "M%20x",
+    "M%09",
+    "M;x=1",
+    "M%3bx=1",
+    "..;M",
+    "M%40x",
+    "@M",
+    ":80M",
+    "M%25",
+    "M%zz",
+    "M%2",
+    "M&facebank_seed=1",
+    "M%c3%a9",
+    "%ef%bc%8e%ef%bc%8eM",
+)
+
+_PCHARS = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
+
+
+def readings(raw: str) -> set[bytes]:
+    """The values that an app may take a hostile segment for: decoded once, as it is, or what its router makes of it.
+
+    A router may merge slashes, take a backslash for one, end the path at `?` and `#`, or drop a `;parameter`; all that
+    changes whom the toggle is for, in the open, and steers nothing.
+    """
+    parts = {raw, *re.split(r"[/\\]", raw), *re.split(r"[?#;]", raw)[:1]}
+    return {
+        reading.lower()
+        for part in parts
+        for reading in (
+            unquote_to_bytes(part),
+            part.encode(),
+            unquote(part, "latin-1").encode(),
+            unquote(part).encode(),
+        )
+    } - {b"", b".", b".."}
+
+
+def is_segment(segment: str, allowed: set[bytes]) -> bool:
+    """Whether what stands in the backend's path is one of these values, encoded as one segment."""
+    return _PCHARS.fullmatch(segment) is not None and unquote_to_bytes(segment).lower() in allowed
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in the app's and in the backend's path the hostile segment stands, as the only `{}`; `K` is a fresh id."""
+
+    name: str
+    method: str
+    app_path: str
+    backend_path: str
+    body: bytes | None = None
+
+    def leads_where_it_should(self, call: Call, known: str, allowed: set[bytes]) -> bool:
+        """Whether a call's path is the contract's with an allowed value in the one place."""
+        before, after = self.backend_path.replace("K", known).lower().split("{}")
+        if not (call.path.lower().startswith(before) and call.path.lower().endswith(after)):
+            return False
+        return is_segment(call.path[len(before) : len(call.path) - len(after)], allowed)
+
+
+FLAG = b'{"facebank_seed": true}'
+
+POSITIONS = (
+    Position(
+        "person",
+        "PATCH",
+        "/api/admin/trr-api/people/{}/gallery/K/facebank-seed",
+        "/api/v1/admin/person/{}/gallery/K/facebank-seed",
+        FLAG,
+    ),
+    Position(
+        "link",
+        "PATCH",
+        "/api/admin/trr-api/people/K/gallery/{}/facebank-seed",
+        "/api/v1/admin/person/K/gallery/{}/facebank-seed",
+        FLAG,
+    ),
+    Position(
+        "asset to delete", "DELETE", "/api/admin/trr-api/media-assets/{}?exclude=K", "/api/v1/admin/media-assets/{}"
+    ),
+    Position(
+        "asset to count",
+        "POST",
+        "/api/admin/trr-api/media-assets/{}/auto-count?force=K",
+        "/api/v1/admin/media-assets/{}/auto-count",
+    ),
+)
+
+
+@pytest.mark.clause("PRX-09")
+@pytest.mark.parametrize("position", [pytest.param(row, id=row.name) for row in POSITIONS])
+@pytest.mark.parametrize("hostile", [*DOT_SEGMENTS, *HOSTILE])
+def test_path_parameter_cannot_steer_the_call(app: App, position: Position, hostile: str) -> None:
+    """The backend receives the contract's path with the segment encoded, or nothing; for a dot segment, nothing."""
+    known = str(uuid.uuid4())
+    raw = hostile.replace("M", known)
+    allowed = set() if hostile in DOT_SEGMENTS else readings(raw)
+    target = position.app_path.replace("K", known).format(raw)
+    exchange = app.raw(position.method, target, position.body, timeout_s=app.timeout_s)
+    app.require_toggles()
+    for call in app.received(known):
+        if not position.leads_where_it_should(call, known, allowed):
+            raise Violation(
+                f"{hostile} in the place of the {position.name} steers the signed call",
+                expected="no call" if not allowed else f"no call, or {position.backend_path} with it as one segment",
+                actual=_whole(call),
+                exchange=exchange,
+            )

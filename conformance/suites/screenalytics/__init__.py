@@ -1,0 +1,1 @@
+"""The suite of the target screenalytics: the suite plays the backend, and watches an import."""

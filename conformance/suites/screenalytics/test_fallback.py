@@ -1,0 +1,300 @@
+"""FALL-01 to FALL-07, FALL-11, FALL-12: in which order a person's photos are asked for, and what comes of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from conformance.errors import NotVerified, TargetBroken, Violation
+from conformance.exchange import Failure
+from conformance.lab import answers
+from conformance.lab.answers import Answer
+from conformance.screenalytics import Offer, Screenalytics
+from conformance.suites.screenalytics import checks
+
+ROW = {"served_url": "http://nowhere.invalid/photo.jpg", "hosted_key": None, "is_primary": True}
+
+FAILURES: Mapping[str, Answer] = {
+    **{
+        str(code): answers.status(code)
+        for code in (400, 401, 403, 404, 408, 409, 410, 422, 429, 500, 501, 502, 503, 504)
+    },
+    "an error with an empty list": answers.status(503, []),
+    "not found with an empty list": answers.status(404, []),
+    "redirect that leads nowhere": answers.redirect(),
+    "permanent redirect that leads nowhere": answers.redirect(code=308),
+    "redirect to where nothing listens": answers.redirect("http://127.0.0.1:9/photos"),
+    "redirect without an address": answers.status(302, []),
+    "reset connection": answers.reset(),
+    "closed connection": answers.close(),
+    "body cut short": answers.cut_short([ROW, ROW]),
+    "empty list cut short": answers.cut_short([]),
+    "body cut short after whole JSON": answers.cut_short([], missing=16),
+    "chunks cut short": answers.cut_short([ROW, ROW], framing="chunked"),
+    "chunks cut short after whole JSON": answers.cut_short([], framing="chunked", missing=16),
+    "204": answers.status(204),
+    "empty body": answers.raw(b""),
+    "web page": answers.not_json(),
+    "half a JSON text": answers.raw(b'[{"served_url": "http://nowhere.invalid/'),
+    "JSON and more": answers.raw(b"[] []"),
+    "null": answers.json_value(None),
+    "false": answers.json_value(False),
+    "0": answers.json_value(0),
+    "empty string": answers.json_value(""),
+    "string": answers.json_value("[]"),
+    "empty object": answers.json_value({}),
+    "an error as a 200": answers.json_value({"detail": "temporarily unavailable"}),
+    "object with an empty list": answers.json_value({"photos": []}),
+    "object with a list": answers.json_value({"photos": [ROW]}),
+}
+"""Name → an unsuccessful answer of each sort that FALL-04 lists; a timeout and a refused connection are tests apart."""
+
+SOME_FAILURES = (
+    "404",
+    "503",
+    "reset connection",
+    "body cut short after whole JSON",
+    "web page",
+    "empty object",
+    "null",
+)
+
+
+# --- FALL-01, FALL-11: the first call, and what each says ------------------------------------------------------------
+
+
+@pytest.mark.clause("FALL-01")
+def test_the_first_call_asks_for_seeds(screenalytics: Screenalytics) -> None:
+    """The first photos call for a person in an import is `seed_only=true`."""
+    for offer in (screenalytics.seeded(2), screenalytics.unseeded(2), screenalytics.seeds_fail(FAILURES["503"])):
+        with screenalytics.episode(offer) as episode:
+            for _ in ("first import", "rerun"):
+                seen = screenalytics.run(episode)
+                person = episode.people[0]
+                if "FALL-01" in seen.ruling(person).clauses:
+                    checks.follows(seen, person, "FALL-01")
+
+
+@pytest.mark.clause("FALL-11")
+def test_every_call_says_seed_only(screenalytics: Screenalytics) -> None:
+    """`seed_only` is always explicit, as `true` or `false`."""
+    for offer in (screenalytics.seeded(2), screenalytics.unseeded(2), screenalytics.seeds_fail(FAILURES["503"])):
+        with screenalytics.episode(offer) as episode:
+            seen, person = screenalytics.run(episode), episode.people[0]
+            checks.was_called(seen, person)
+            if "FALL-11" in seen.ruling(person).clauses:
+                checks.follows(seen, person, "FALL-11")
+
+
+# --- FALL-02: seeds are there ----------------------------------------------------------------------------------------
+
+
+def without_served_url(screenalytics: Screenalytics) -> Offer:
+    """A person whose seeds have no address, though there are photos that do."""
+    offer = screenalytics.unseeded(2)
+    rows = [{**ROW, "served_url": None}, {"hosted_key": "people/seed.png"}]
+    return Offer(offer.album, (answers.rows(rows),), offer.every, promise="FALL-02")
+
+
+def slow_seeds(screenalytics: Screenalytics) -> Offer:
+    """A person whose seeds take their time."""
+    offer = screenalytics.seeded(2)
+    return Offer(offer.album, tuple(answers.slow(answer, 0.2) for answer in offer.seeds), offer.every)
+
+
+@pytest.mark.clause("FALL-02")
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda target: target.seeded(1), id="one seed"),
+        pytest.param(lambda target: target.seeded(target.import_limit), id="as many as the limit"),
+        pytest.param(lambda target: target.seeded(target.import_limit + 3), id="more than the limit"),
+        pytest.param(slow_seeds, id="slow"),
+        pytest.param(without_served_url, id="rows without served_url"),
+    ],
+)
+def test_seeds_end_the_search(screenalytics: Screenalytics, make: Callable[[Screenalytics], Offer]) -> None:
+    """A successful non-empty `seed_only=true` is never followed by `seed_only=false`."""
+    with screenalytics.episode(make(screenalytics)) as episode:
+        checks.follows(screenalytics.run(episode), episode.people[0], "FALL-02")
+
+
+@pytest.mark.clause("FALL-02")
+def test_seeds_that_were_imported_before_end_the_search(screenalytics: Screenalytics) -> None:
+    """The same in a rerun, which has nothing new to import."""
+    with screenalytics.episode(screenalytics.seeded(2)) as episode:
+        screenalytics.run(episode)
+        seen = screenalytics.run(episode)
+        if seen.photos(episode.people[0]):
+            checks.follows(seen, episode.people[0], "FALL-02")
+
+
+@pytest.mark.clause("FALL-02")
+@pytest.mark.parametrize("next_page", [answers.empty(), FAILURES["503"]], ids=["empty", "failing"])
+def test_a_later_page_of_the_seeds_opens_no_fallback(screenalytics: Screenalytics, next_page: Answer) -> None:
+    """Only the first page decides: a next one that is empty or fails does not turn seeds into none."""
+    with screenalytics.episode(screenalytics.seeded(1)) as episode:
+        calls = screenalytics.run(episode).photos(episode.people[0])
+    size = calls[0].query.get("limit", "") if calls else ""
+    if not size.isascii() or not size.isdigit() or not 1 <= int(size) <= 500:
+        return  # it does not ask for pages
+    full = screenalytics.seeded(int(size))
+    # rows that give no image leave the importer wanting more
+    bare = answers.rows([{**ROW, "served_url": None}] * int(size))
+    for first_page in (full.seeds[0], bare):
+        offer = Offer(full.album, (first_page, next_page), full.every)
+        with screenalytics.episode(offer) as episode:
+            checks.follows(screenalytics.run(episode), episode.people[0], "FALL-02")
+
+
+# --- FALL-03, FALL-07: there are none --------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("FALL-03")
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        pytest.param(answers.empty(), id="empty list"),
+        pytest.param(answers.raw(b" [\n ] \n", "empty"), id="empty list with spaces"),
+        pytest.param(answers.slow(answers.raw(b"[" + b" " * 30 + b"]", "empty"), 0.2), id="slow"),
+    ],
+)
+def test_no_seeds_open_the_fallback(screenalytics: Screenalytics, nothing: Answer) -> None:
+    """A successful empty `seed_only=true` is followed by `seed_only=false`."""
+    offer = screenalytics.unseeded(2)
+    with screenalytics.episode(Offer(offer.album, (nothing,), offer.every)) as episode:
+        checks.follows(screenalytics.run(episode), episode.people[0], "FALL-03")
+
+
+@pytest.mark.clause("FALL-07")
+def test_neither_seeds_nor_photos(screenalytics: Screenalytics) -> None:
+    """Both empty → 0 images, 0 errors."""
+    with screenalytics.episode(screenalytics.unseeded(0)) as episode:
+        checks.keeps_its_promise(screenalytics, screenalytics.run(episode), episode.people[0])
+
+
+# --- FALL-04, FALL-12: what fails ------------------------------------------------------------------------------------
+
+
+def fails_as_promised(screenalytics: Screenalytics, offer: Offer) -> None:
+    """A person whose photos cannot be had gets none, and an error is counted."""
+    with screenalytics.episode(offer) as episode:
+        checks.keeps_its_promise(screenalytics, screenalytics.run(episode), episode.people[0])
+
+
+@pytest.mark.clause("FALL-04")
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_no_empty_answer(screenalytics: Screenalytics, failure: Answer) -> None:
+    """After an unsuccessful `seed_only=true`: no `seed_only=false`, nothing imported, an error counted."""
+    fails_as_promised(screenalytics, screenalytics.seeds_fail(failure))
+
+
+@pytest.mark.clause("FALL-04")
+def test_a_timeout_is_no_empty_answer(screenalytics: Screenalytics) -> None:
+    """The same where the answer does not come within the importer's own time limit."""
+    offer = screenalytics.seeds_fail(answers.hold())
+    with screenalytics.episode(offer) as episode:
+        person = episode.people[0]
+        try:
+            seen = screenalytics.run(episode)
+        except TargetBroken as broken:
+            if broken.exchange is None or broken.exchange.failure is not Failure.TIMEOUT:
+                raise
+            raise NotVerified(
+                f"the importer waits for an answer for longer than sync.timeout_s ({screenalytics.timeout_s:g} s)"
+            ) from None
+        finally:
+            screenalytics.lab.release(person.person_id)
+        checks.keeps_its_promise(screenalytics, seen, person)
+
+
+NOT_ROWS: Mapping[str, Answer] = {
+    "strings": answers.rows(["http://nowhere.invalid/1.jpg", "http://nowhere.invalid/2.jpg"]),
+    "numbers": answers.rows([1, 2]),
+    "nulls": answers.rows([None]),
+    "lists": answers.rows([[ROW], []]),
+    "a string after an object": answers.rows([ROW, "http://nowhere.invalid/2.jpg"]),
+}
+
+
+@pytest.mark.clause("FALL-04")
+@pytest.mark.parametrize("name", NOT_ROWS)
+def test_rows_that_are_no_objects_give_nothing(screenalytics: Screenalytics, name: str) -> None:
+    """An array with rows that are no objects: no fallback, and nothing imported from those rows."""
+    with screenalytics.episode(screenalytics.seeds_fail(NOT_ROWS[name])) as episode:
+        seen, person = screenalytics.run(episode), episode.people[0]
+        checks.was_called(seen, person)
+        if "FALL-02" in seen.ruling(person).clauses:
+            checks.works_alone(screenalytics, screenalytics.seeded(1))
+            raise Violation(
+                "seed_only=false after rows that are no objects",
+                expected="no seed_only=false",
+                actual=seen.timeline(person),
+                exchange=seen.exchange,
+            )
+        checks.follows(seen, person, "FALL-04")
+        objects = int(name == "a string after an object")
+        checks.nothing_imported(screenalytics, seen, person, clause="FALL-04", images=objects)
+
+
+@pytest.mark.clause("FALL-04", level="SHOULD")
+def test_rows_that_are_no_objects_are_an_error(screenalytics: Screenalytics) -> None:
+    """S: an error is counted for them."""
+    with screenalytics.episode(screenalytics.seeds_fail(NOT_ROWS["strings"])) as episode:
+        seen = screenalytics.run(episode)
+        checks.failure_is_counted(seen, episode.people[0], clause="FALL-04")
+
+
+@pytest.mark.clause("FALL-12")
+@pytest.mark.parametrize("failure", SOME_FAILURES)
+def test_a_failing_fallback_is_counted(screenalytics: Screenalytics, failure: str) -> None:
+    """A `seed_only=false` that fails is counted in `import_errors`, and nothing is imported."""
+    fails_as_promised(screenalytics, screenalytics.fallback_fails(FAILURES[failure]))
+
+
+# --- FALL-05: retries ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("FALL-05")
+@pytest.mark.parametrize("first", ["no seeds", "503", "reset connection", "body cut short after whole JSON"])
+@pytest.mark.parametrize("then", ["seeds", "no seeds", "500"])
+def test_retries_keep_the_rule(screenalytics: Screenalytics, first: str, then: str) -> None:
+    """Only the last completed `seed_only=true` counts, and it must be a success with an empty first page."""
+    offer, seeded = screenalytics.unseeded(2), screenalytics.seeded(1)
+    by_name = {"seeds": seeded.seeds[0], "no seeds": answers.empty(), **FAILURES}
+    with screenalytics.episode(Offer(offer.album, (by_name[first], by_name[then]), offer.every)) as episode:
+        checks.follows(screenalytics.run(episode), episode.people[0], "FALL-05")
+
+
+# --- FALL-06: each person stands alone -------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("FALL-06")
+@pytest.mark.parametrize("slow", [False, True], ids=["", "interleaved"])
+@pytest.mark.parametrize("unseeded_first", [True, False], ids=["unseeded first", "seeded first"])
+def test_each_person_stands_alone(screenalytics: Screenalytics, unseeded_first: bool, slow: bool) -> None:
+    """An empty answer for one person opens no fallback for another."""
+    offers = [screenalytics.unseeded(2), screenalytics.seeded(2), screenalytics.seeds_fail(FAILURES["503"])]
+    if slow:
+        # one empty answer comes while the others' are on their way
+        offers[1:] = [
+            replace(offer, seeds=tuple(answers.slow(answer, 0.1) for answer in offer.seeds)) for offer in offers[1:]
+        ]
+    offers = offers if unseeded_first else offers[::-1]
+    with screenalytics.episode(*offers) as episode:
+        seen = screenalytics.run(episode)
+    for person in episode.people[: len(offers)]:
+        if seen.photos(person) and not seen.ruling(person).breaches:
+            continue
+        checks.works_alone(screenalytics, person.offer)
+        raise Violation(
+            "a person's photos are asked for otherwise when other people are imported with them",
+            expected="the same calls as where the person is imported alone",
+            actual="\n".join(
+                f"{other.person_id}{' (this one)' if other == person else ''}\n{seen.timeline(other)}"
+                for other in episode.people
+            ),
+            exchange=seen.exchange,
+        )

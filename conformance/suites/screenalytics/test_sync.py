@@ -1,0 +1,272 @@
+"""SYNC-01 to SYNC-07: what an import counts, and what it leaves in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.errors import PremiseBroken, Violation
+from conformance.lab import answers
+from conformance.screenalytics import Import, Offer, Person, Screenalytics
+from conformance.suites.screenalytics import checks
+from conformance.suites.screenalytics.test_fallback import FAILURES, SOME_FAILURES
+
+# --- SYNC-01, SYNC-02: the counts ------------------------------------------------------------------------------------
+
+
+def imports_as_promised(screenalytics: Screenalytics, offer: Offer) -> None:
+    """The one person of an import gets what is promised."""
+    with screenalytics.episode(offer) as episode:
+        checks.keeps_its_promise(screenalytics, screenalytics.run(episode), episode.people[0])
+
+
+@pytest.mark.clause("SYNC-01")
+@pytest.mark.parametrize("beyond", [-4, -1, 0, 1, 6], ids=lambda n: f"limit{n:+}")
+def test_seeds_are_imported(screenalytics: Screenalytics, beyond: int) -> None:
+    """k seeds: `imported_facebank_images` = k up to the limit, `imported_facebank_people` = 1, `import_errors` = 0."""
+    imports_as_promised(screenalytics, screenalytics.seeded(max(1, screenalytics.import_limit + beyond)))
+
+
+@pytest.mark.clause("SYNC-02")
+@pytest.mark.parametrize("beyond", [-4, 0, 5], ids=lambda n: f"limit{n:+}")
+def test_the_fallbacks_photos_are_imported(screenalytics: Screenalytics, beyond: int) -> None:
+    """An unseeded person: the fallback's photos are imported, up to the limit."""
+    imports_as_promised(screenalytics, screenalytics.unseeded(max(1, screenalytics.import_limit + beyond)))
+
+
+# --- SYNC-03: the rows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("SYNC-03")
+def test_rows_are_seeds_that_wait_for_approval(screenalytics: Screenalytics) -> None:
+    """Every inserted row has `is_seed = true`, `approved = false`, and a `person` that exists."""
+    with screenalytics.episode(screenalytics.seeded(2), screenalytics.unseeded(2)) as episode:
+        seen = screenalytics.run(episode)
+        for person in episode.people[:2]:
+            images = stored(screenalytics, seen, person)
+            for image in images:
+                if (image.get("is_seed"), image.get("approved")) != (True, False):
+                    raise Violation(
+                        "an inserted face_bank_images row is not a seed that waits for approval",
+                        expected={"is_seed": True, "approved": False},
+                        actual=image,
+                        exchange=seen.exchange,
+                    )
+            if images and not screenalytics.persons(person):
+                raise Violation(
+                    "an inserted face_bank_images row has no person",
+                    expected=f"a person row of {person.person_id}",
+                    actual=images[0],
+                    exchange=seen.exchange,
+                )
+
+
+def stored(screenalytics: Screenalytics, seen: Import, person: Person) -> list[dict[str, Any]]:
+    """A person's rows; that there are any is what their offer promises."""
+    images = screenalytics.images(person)
+    if not images:
+        raise PremiseBroken(
+            person.offer.promise,
+            "an import left no row in face_bank_images",
+            expected=f"rows with the person_id {person.person_id}",
+            actual=f"no row\n{seen.timeline(person)}",
+            exchange=seen.exchange,
+        )
+    return images
+
+
+# --- SYNC-04, SYNC-05: no second row ---------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("SYNC-04")
+@pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "unseeded"])
+def test_a_rerun_imports_nothing(screenalytics: Screenalytics, seeded: bool) -> None:
+    """A rerun on unchanged photos imports 0."""
+    offer = screenalytics.seeded(2) if seeded else screenalytics.unseeded(2)
+    with screenalytics.episode(offer) as episode:
+        first = screenalytics.run(episode)
+        if not first.count("imported_facebank_images"):
+            checks.keeps_its_promise(screenalytics, first, episode.people[0])
+        again = screenalytics.run(episode)
+        checks.counts(again, {"imported_facebank_images": 0}, clause="SYNC-04", person=episode.people[0])
+
+
+def unchanged(screenalytics: Screenalytics, person: Person) -> Person:
+    """The same photos again."""
+    return person
+
+
+def reordered(screenalytics: Screenalytics, person: Person) -> Person:
+    """The same photos in another order."""
+    seeds, every = (tuple(map(answers.reversed_rows, each)) for each in (person.offer.seeds, person.offer.every))
+    return screenalytics.offer_anew(person, replace(person.offer, seeds=seeds, every=every))
+
+
+def flagged_meanwhile(screenalytics: Screenalytics, person: Person) -> Person:
+    """The photos that came as a fallback are seeds by now."""
+    return screenalytics.offer_anew(person, replace(person.offer, seeds=person.offer.every))
+
+
+@pytest.mark.clause("SYNC-04")
+@pytest.mark.parametrize("change", [unchanged, reordered, flagged_meanwhile])
+def test_a_rerun_adds_no_row(screenalytics: Screenalytics, change: Callable[[Screenalytics, Person], Person]) -> None:
+    """Never a second `face_bank_images` or `person` row for the same thing."""
+    with screenalytics.episode(screenalytics.seeded(3, others=0), screenalytics.unseeded(2)) as episode:
+        seen = screenalytics.run(episode)
+        before = {person.person_id: stored(screenalytics, seen, person) for person in episode.people[:2]}
+        for person in episode.people[:2]:
+            change(screenalytics, person)
+        seen = screenalytics.run(episode)
+        for person in episode.people[:2]:
+            no_second_row(screenalytics, seen, person, len(before[person.person_id]), "SYNC-04")
+
+
+@pytest.mark.clause("SYNC-04")
+def test_a_photo_that_is_listed_twice_is_one_image(screenalytics: Screenalytics) -> None:
+    """The same photo twice in one list gives one row."""
+    offer = screenalytics.seeded(2, others=0)
+    with screenalytics.episode(replace(offer, seeds=tuple(map(answers.doubled_rows, offer.seeds)))) as episode:
+        seen = screenalytics.run(episode)
+        stored(screenalytics, seen, episode.people[0])
+        no_second_row(screenalytics, seen, episode.people[0], len(offer.photos), "SYNC-04")
+
+
+def no_second_row(screenalytics: Screenalytics, seen: Import, person: Person, images: int, clause: str) -> None:
+    """A person has at most so many images, and one row of their own."""
+    rows, persons = screenalytics.images(person), screenalytics.persons(person)
+    if len(rows) > images or len(persons) > 1:
+        raise Violation(
+            "there is a second row for the same thing",
+            clause=clause,
+            expected={"face_bank_images": f"{images} rows", "person": "1 row"},
+            actual={"face_bank_images": rows, "person": persons},
+            exchange=seen.exchange,
+        )
+
+
+@pytest.mark.clause("SYNC-05")
+def test_imports_at_once_add_no_duplicate(screenalytics: Screenalytics) -> None:
+    """Two imports at once add no duplicate; either may be refused."""
+    count = min(4, screenalytics.max_people)
+    offers = [held(screenalytics.seeded(screenalytics.import_limit, others=0)) for _ in range(count)]
+    with screenalytics.episode(*offers) as episode:
+
+        def both_have_asked() -> None:
+            # where one waits for the other, or is refused, it never asks
+            for person in episode.people[:count]:
+                screenalytics.lab.calls(person.person_id, at_least=2, within_s=0.5 / count)
+                screenalytics.lab.release(person.person_id)
+
+        both = screenalytics.run_at_once(episode, both_have_asked)
+        ended = [each for each in both if each.report is not None]
+        if not ended:
+            checks.works_alone(screenalytics, screenalytics.seeded(1))
+        for person in episode.people[:count]:
+            no_second_row(screenalytics, both[0], person, len(person.offer.photos), "SYNC-05")
+
+
+def held(offer: Offer) -> Offer:
+    """The same, its seeds held until they are released."""
+    return replace(offer, seeds=tuple(map(answers.held, offer.seeds)))
+
+
+# --- SYNC-06: failures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("SYNC-06")
+@pytest.mark.parametrize("failure", ["404", "503", "reset connection"])
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "in the middle", "last"])
+def test_a_failure_costs_nobody_else_their_import(screenalytics: Screenalytics, place: int, failure: str) -> None:
+    """One person's failure is counted and costs no other person's import."""
+    offers = [screenalytics.seeded(2), screenalytics.unseeded(1)]
+    offers.insert(place, screenalytics.seeds_fail(FAILURES[failure]))
+    adds_up(screenalytics, offers)
+
+
+@st.composite
+def casts(draw: st.DrawFn) -> Sequence[Callable[[Screenalytics], Offer]]:
+    """People of every sort, in any order."""
+    photos, failure = st.integers(1, 8), st.sampled_from(SOME_FAILURES)
+    sort = st.one_of(
+        photos.map(lambda n: lambda target: target.seeded(n)),
+        photos.map(lambda n: lambda target: target.unseeded(n)),
+        st.just(lambda target: target.unseeded(0)),
+        failure.map(lambda name: lambda target: target.seeds_fail(FAILURES[name])),
+        failure.map(lambda name: lambda target: target.fallback_fails(FAILURES[name])),
+    )
+    return draw(st.lists(sort, min_size=1, max_size=6))
+
+
+@pytest.mark.clause("SYNC-06")
+@given(cast=casts())
+def test_any_cast_adds_up(screenalytics: Screenalytics, cast: Sequence[Callable[[Screenalytics], Offer]]) -> None:
+    """Any people with seeds, without, and with failures in one episode: the counts are the sum of each one's own."""
+    adds_up(screenalytics, [make(screenalytics) for make in cast[: screenalytics.max_people]])
+
+
+def adds_up(screenalytics: Screenalytics, offers: Sequence[Offer]) -> None:
+    """The counts of an import are the sum of what each person's would be alone; `import_errors` may be more."""
+    expected = checks.promised(screenalytics, offers)
+    with screenalytics.episode(*offers) as episode:
+        seen = screenalytics.run(episode)
+        people = episode.people[: len(offers)]
+        if seen.report is not None:
+            counts = seen.counts
+            exact = not expected["import_errors"]
+            errors = counts.pop("import_errors")
+            right = errors == 0 if exact else errors >= expected["import_errors"]
+            others = {name: expected[name] for name in counts}
+            if right and counts == others and all(not seen.ruling(person).breaches for person in people):
+                return
+        for offer in offers:
+            checks.works_alone(screenalytics, offer)
+        for person in people:
+            checks.follows(seen, person, "FALL-06")
+        raise Violation(
+            "the counts of several people are not the sum of each one's own",
+            expected=expected,
+            actual="\n".join([str(seen.report or seen.outcome), *(timeline(seen, person) for person in people)]),
+            exchange=seen.exchange,
+        )
+
+
+def timeline(seen: Import, person: Person) -> str:
+    """A person's calls under what they should come to."""
+    offer = person.offer
+    heading = "fails" if offer.fails else f"{len(offer.photos)} photos"
+    return f"{person.person_id}: {heading}\n{seen.timeline(person)}"
+
+
+# --- SYNC-07: approvals ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("SYNC-07")
+def test_a_rerun_keeps_approvals(screenalytics: Screenalytics) -> None:
+    """A rerun never takes back an approval."""
+    with screenalytics.episode(screenalytics.seeded(2)) as episode:
+        person = episode.people[0]
+        seen = screenalytics.run(episode)
+        stored(screenalytics, seen, person)
+        with screenalytics.states.given("approved face bank image", person_id=person.person_id) as values:
+            image_id = str(values["image_id"]).lower()
+            before = image(screenalytics, person, image_id)
+            seen = screenalytics.run(episode)
+            after = image(screenalytics, person, image_id)
+    if after is None or before is None or after.get("approved") is not True:
+        raise Violation(
+            "a rerun took back an approval",
+            expected=before,
+            actual=after,
+            exchange=seen.exchange,
+        )
+
+
+def image(screenalytics: Screenalytics, person: Person, image_id: str) -> dict[str, Any] | None:
+    """A row by its id."""
+    rows = screenalytics.images(person)
+    return next((row for row in rows if str(row.get("image_id")).lower() == image_id), None)

@@ -1,0 +1,868 @@
+"""Rogues of Screenalytics, in the order of their main clauses: each a mistake that a tired colleague could make."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from fastapi import HTTPException
+
+from reference.rogues import rogue
+from reference.screenalytics import CallFailed, CastMember, Connection, Outcome, Photos, Screenalytics
+
+NO_INDEX = "drop index face_bank_images_once"
+
+# FALL-01: seeds first
+
+
+@rogue(breaks=["FALL-01", "FALL-03"])
+class AsksForEverythingFirst(Screenalytics):
+    """Lists all photos, then the seeds, and takes the seeds where there are some."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        photos = await self.list_photos(person_id, False, limit)
+        seeds = await self.list_photos(person_id, True, limit)
+        return photos if seeds.empty else seeds
+
+
+@rogue(breaks=["FALL-01"])
+class LooksBeforeItAsks(Screenalytics):
+    """Sees whether the backend answers for this person at all, before it asks for the seeds."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        with contextlib.suppress(CallFailed):
+            await self.photos_page(person_id, False, 0)
+        return await super().choose_photos(person_id, limit)
+
+
+# FALL-02: seeds are enough
+
+
+@rogue(breaks=["FALL-02", "FALL-05", "FALL-04"])
+class AsksForBothAtOnce(Screenalytics):
+    """Lists seeds and all photos at the same time to be faster, and picks when both are there."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds, photos = await asyncio.gather(
+            self.list_photos(person_id, True, limit),
+            self.list_photos(person_id, False, limit),
+            return_exceptions=True,
+        )
+        for answer in (seeds, photos):
+            if isinstance(answer, BaseException):
+                raise answer
+            if not answer.empty:
+                return answer
+        return Photos([])
+
+
+@rogue(breaks=["FALL-02", "SYNC-01"])
+class SeedsFilledUp(Screenalytics):
+    """Fills up with other photos where there are fewer seeds than may be imported."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if len(seeds.addresses) >= limit:
+            return seeds
+        others = await self.list_photos(person_id, False, limit)
+        return replace_addresses(seeds, dict.fromkeys([*seeds.addresses, *others.addresses]))
+
+
+@rogue(breaks=["FALL-02", "FALL-08"])
+class SeedsWithoutAddressAreNone(Screenalytics):
+    """Falls back where no seed has an address, though there are seeds."""
+
+    def read_rows(self, rows: Sequence[Any]) -> Photos:
+        photos = super().read_rows(rows)
+        objects = all(isinstance(row, dict) for row in rows)
+        return photos if photos.addresses or not objects else Photos([])
+
+
+@rogue(breaks=["FALL-02", "SYNC-04"])
+class FallsBackWhenNothingIsNew(Screenalytics):
+    """Lists all photos where every seed has been imported before."""
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        outcome = await super().import_person(member, limit)
+        if outcome != Outcome():
+            return outcome
+        try:
+            photos = await self.list_photos(member.person_id, False, limit)
+        except CallFailed:
+            return outcome
+        inserted = await self.store(member, photos.addresses[:limit])
+        return Outcome(inserted, int(inserted > 0))
+
+
+@rogue(breaks=["FALL-02", "FALL-05"])
+class LastPageDecides(Screenalytics):
+    """Reads seeds two by two, and falls back where the last page that it read was empty."""
+
+    page_size = 2
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds: list[Any] = []
+        for offset in range(0, 20, self.page_size):
+            page = await self.photos_page(person_id, True, offset)
+            seeds += page
+            if len(page) < self.page_size:
+                break
+        return self.read_rows(seeds) if page else await self.list_photos(person_id, False, limit)
+
+
+@rogue(breaks=["FALL-02"])
+class OneSeedIsNotEnough(Screenalytics):
+    """Lists all photos to compare with where a person has a single seed, and imports the seed."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        photos = await super().choose_photos(person_id, limit)
+        if len(photos.addresses) == 1:
+            await self.list_photos(person_id, False, limit)
+        return photos
+
+
+# FALL-03: no seeds, all photos
+
+
+@rogue(breaks=["FALL-03", "SYNC-02", "FALL-12"])
+class NeverFallsBack(Screenalytics):
+    """Imports seeds or nothing."""
+
+    def calls_for_fallback(self, seeds: Photos) -> bool:
+        return False
+
+
+@rogue(breaks=["FALL-03", "SYNC-02"])
+class FallsBackOncePerImport(Screenalytics):
+    """Falls back for the first person without seeds, and takes the rest to be the same."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        self.fell_back = False
+        return [await self.import_person(member, limit) for member in cast]
+
+    def calls_for_fallback(self, seeds: Photos) -> bool:
+        needed = seeds.empty and not self.fell_back
+        self.fell_back |= needed
+        return needed
+
+
+# FALL-04: a failure is no empty answer
+
+
+@rogue(breaks=["FALL-04"])
+class NotFoundIsEmpty(Screenalytics):
+    """Takes a 404 for a person without seeds."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return [] if status == 404 else super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-04", "FALL-05"])
+class ServerErrorIsEmpty(Screenalytics):
+    """Is patient with a backend in trouble, and takes a 5xx for an empty list."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return [] if status >= 500 else super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-04", "FALL-10"])
+class RefusalIsEmpty(Screenalytics):
+    """Takes a 401 or 403 for a list that holds nothing for us."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return [] if status in (401, 403) else super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-04"])
+class OnlyErrorsFail(Screenalytics):
+    """Reads the body of anything below 400, of a redirect too."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return super().read_answer(200 if status < 400 else status, body)
+
+
+@rogue(breaks=["FALL-04"])
+class NoContentIsEmpty(Screenalytics):
+    """Takes a 204, or a 200 without a body, for an empty list."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return [] if status < 300 and not body else super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-04"])
+class TimeoutIsEmpty(Screenalytics):
+    """Takes silence for an empty list."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            return await super().get(path, query)
+        except httpx.TimeoutException:
+            return 200, b"[]"
+
+
+@rogue(breaks=["FALL-04"])
+class BrokenConnectionIsEmpty(Screenalytics):
+    """Takes a connection that ends without an answer for an empty list."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            return await super().get(path, query)
+        except (httpx.NetworkError, httpx.ProtocolError):
+            return 200, b"[]"
+
+
+@rogue(breaks=["FALL-04"])
+class CutShortIsWhole(Screenalytics):
+    """Reads the rows that had arrived when the connection ended."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        body = b""
+        async with self.client.stream("GET", path, params=query, headers=self.credentials()) as response:
+            try:
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+            except httpx.ProtocolError:
+                body = body[: body.rfind(b"}") + 1] + b"]"
+        return response.status_code, body
+
+
+@rogue(breaks=["FALL-04"])
+class NotJsonIsEmpty(Screenalytics):
+    """Takes a body that it can't read for an empty list."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        try:
+            json.loads(body)
+        except ValueError:
+            body = b"[]"
+        return super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-04"])
+class FalsyIsEmpty(Screenalytics):
+    """Takes `null`, `{}`, `""`, `false` and 0 for an empty list."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return super().read_answer(status, body if body and json_or(body, 1) else b"[]")
+
+
+@rogue(breaks=["FALL-04"])
+class ObjectIsUnwrapped(Screenalytics):
+    """Takes the first list in an object for the answer."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        value = json_or(body, None)
+        lists = [item for item in value.values() if isinstance(item, list)] if isinstance(value, dict) else []
+        return super().read_answer(status, json.dumps(lists[0]).encode() if lists else body)
+
+
+@rogue(breaks=["FALL-04"])
+class StrangeRowsAreDropped(Screenalytics):
+    """Drops rows that are no objects before it looks whether there are any."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return [row for row in super().read_answer(status, body) if isinstance(row, dict)]
+
+
+@rogue(breaks=["FALL-04"])
+class BareAddressesAreTaken(Screenalytics):
+    """Takes a row that is a string for the address itself."""
+
+    def address(self, row: Any) -> str | None:
+        return row if isinstance(row, str) else super().address(row)
+
+
+@rogue(breaks=["FALL-04", "SYNC-06"])
+class FailedSeedsAreNotCounted(Screenalytics):
+    """Leaves a person whose seeds can't be listed for the next import, without a word."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        try:
+            seeds = await self.list_photos(person_id, True, limit)
+        except CallFailed:
+            return Photos([])
+        return await self.list_photos(person_id, False, limit) if seeds.empty else seeds
+
+
+# FALL-05: retries
+
+
+@rogue(breaks=["FALL-05", "FALL-02"])
+class EmptyOnceIsEmpty(Screenalytics):
+    """Asks again where there are no seeds, and falls back whatever the second answer is."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            return seeds
+        await self.list_photos(person_id, True, limit)
+        return await self.list_photos(person_id, False, limit)
+
+
+@rogue(breaks=["FALL-05", "FALL-04"])
+class RetriesWithoutTheFilter(Screenalytics):
+    """Asks again after a 5xx, for all photos this time."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        try:
+            return await super().choose_photos(person_id, limit)
+        except CallFailed as failure:
+            if "status 5" not in str(failure):
+                raise
+            return await self.list_photos(person_id, False, limit)
+
+
+@rogue(breaks=["FALL-05", "FALL-04"])
+class FallsBackAfterTwoFailures(Screenalytics):
+    """Asks for the seeds a second time, and gives up on them then."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        for _ in range(2):
+            try:
+                return await super().choose_photos(person_id, limit)
+            except CallFailed:
+                continue
+        return await self.list_photos(person_id, False, limit)
+
+
+@rogue(breaks=["FALL-05", "FALL-02"])
+class FailureIsRemembered(Screenalytics):
+    """Asks for the seeds again after a failure, and distrusts them when they come."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        try:
+            return await super().choose_photos(person_id, limit)
+        except CallFailed:
+            seeds = await self.list_photos(person_id, True, limit)
+            photos = await self.list_photos(person_id, False, limit)
+            return photos if seeds.empty else seeds
+
+
+# FALL-06: each person alone
+
+
+@rogue(breaks=["FALL-06", "FALL-02"])
+class EmptyFlagIsShared(Screenalytics):
+    """Keeps "no seeds" as a flag of the import: once set, it holds for everyone who comes later."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        self.no_seeds = False
+        return [await self.import_person(member, limit) for member in cast]
+
+    def calls_for_fallback(self, seeds: Photos) -> bool:
+        self.no_seeds |= seeds.empty
+        return self.no_seeds
+
+
+@rogue(breaks=["FALL-06", "FALL-01", "FALL-03"])
+class FirstPersonDecides(Screenalytics):
+    """Learns from the first person whether this show has seeds, and asks everyone else for the same list."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        self.seed_only: bool | None = None
+        return [await self.import_person(member, limit) for member in cast]
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        if self.seed_only is not None:
+            return await self.list_photos(person_id, self.seed_only, limit)
+        seeds = await self.list_photos(person_id, True, limit)
+        self.seed_only = not seeds.empty
+        return seeds if self.seed_only else await self.list_photos(person_id, False, limit)
+
+
+@rogue(breaks=["FALL-06", "FALL-02", "FALL-03"])
+class LastAnswerDecides(Screenalytics):
+    """Keeps the latest answer in one place for all people: while one waits, another's is put there."""
+
+    arrived: ContextVar[asyncio.Barrier] = ContextVar("arrived")
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        self.arrived.set(asyncio.Barrier(max(len(cast), 1)))
+        return await asyncio.gather(*(self.import_person(member, limit) for member in cast))
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        try:
+            seeds = self.latest = await self.list_photos(person_id, True, limit)
+        finally:
+            await self.arrived.get().wait()
+        return await self.list_photos(person_id, False, limit) if self.latest.empty else seeds
+
+
+# FALL-07: no photos at all
+
+
+@rogue(breaks=["FALL-07"])
+class NoPhotosIsAnError(Screenalytics):
+    """Counts a person without any photo as an error."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        photos = await super().choose_photos(person_id, limit)
+        if photos.empty:
+            raise CallFailed("no photos")
+        return photos
+
+
+# FALL-08: served_url
+
+
+@rogue(breaks=["FALL-08"])
+class AddressIsGuessed(Screenalytics):
+    """Makes an address of `hosted_key` where `served_url` is missing."""
+
+    def address(self, row: Any) -> str | None:
+        key = row.get("hosted_key") if isinstance(row, dict) else None
+        return super().address(row) or (f"https://cdn.trr.invalid/{key}" if key else None)
+
+
+@rogue(breaks=["FALL-08"])
+class HostedKeyIsTheAddress(Screenalytics):
+    """Stores the hosted copy's key where there is one, and `served_url` only where not."""
+
+    def address(self, row: Any) -> str | None:
+        address = super().address(row)
+        return address and (row.get("hosted_key") or address)
+
+
+@rogue(breaks=["FALL-08"])
+class QueryIsCutOff(Screenalytics):
+    """Cuts the query off every address, so that signatures and sizes do not make it another photo."""
+
+    def address(self, row: Any) -> str | None:
+        address = super().address(row)
+        return address and urlsplit(address)._replace(query="", fragment="").geturl()
+
+
+# FALL-09: the backend's order
+
+
+@rogue(breaks=["FALL-09"])
+class AddressesAreSorted(Screenalytics):
+    """Sorts the addresses, and imports the first of them."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        photos = await super().choose_photos(person_id, limit)
+        return replace_addresses(photos, sorted(photos.addresses))
+
+
+@rogue(breaks=["FALL-09"])
+class LastPhotosAreTaken(Screenalytics):
+    """Imports the end of the list instead of its beginning."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        photos = await super().choose_photos(person_id, limit)
+        return replace_addresses(photos, photos.addresses[::-1])
+
+
+# FALL-10: the credential
+
+
+@rogue(breaks=["FALL-10"])
+class SecretInQuery(Screenalytics):
+    """Gives the token in the query too, for a proxy that drops the header."""
+
+    def photos_query(self, seed_only: bool, offset: int) -> Mapping[str, str]:
+        return {**super().photos_query(seed_only, offset), "token": self.settings.service_token}
+
+
+@rogue(breaks=["FALL-10"])
+class SecretInQueryOfFallback(Screenalytics):
+    """Gives the token in the query of the second call, where the header used to be forgotten."""
+
+    def photos_query(self, seed_only: bool, offset: int) -> Mapping[str, str]:
+        query = super().photos_query(seed_only, offset)
+        return query if seed_only else {**query, "access_token": self.settings.service_token}
+
+
+@rogue(breaks=["FALL-10"])
+class NoCredentialOnFallback(Screenalytics):
+    """Sends the credential with the first call only."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        if query.get("seed_only") != "false":
+            return await super().get(path, query)
+        response = await self.client.get(path, params=query)
+        return response.status_code, response.content
+
+
+@rogue(breaks=["FALL-10"])
+class CredentialWithoutScheme(Screenalytics):
+    """Sends the bare token, without the word Bearer."""
+
+    def credentials(self) -> Mapping[str, str]:
+        return {"Authorization": self.settings.service_token}
+
+
+# FALL-11: seed_only is said
+
+
+@rogue(breaks=["FALL-11", "FALL-03"])
+class FallbackOmitsSeedOnly(Screenalytics):
+    """Leaves `seed_only` out where all photos are wanted."""
+
+    def photos_query(self, seed_only: bool, offset: int) -> Mapping[str, str]:
+        query = super().photos_query(seed_only, offset)
+        return query if seed_only else {name: value for name, value in query.items() if name != "seed_only"}
+
+
+@rogue(breaks=["FALL-11", "FALL-01", "FALL-03"])
+class SeedOnlyAsNumber(Screenalytics):
+    """Writes `seed_only` as 1 and 0."""
+
+    def photos_query(self, seed_only: bool, offset: int) -> Mapping[str, str]:
+        return {**super().photos_query(seed_only, offset), "seed_only": str(int(seed_only))}
+
+
+@rogue(breaks=["FALL-11", "FALL-01", "FALL-03"])
+class SeedOnlyAsPythonWritesIt(Screenalytics):
+    """Writes `seed_only` as `True` and `False`."""
+
+    def photos_query(self, seed_only: bool, offset: int) -> Mapping[str, str]:
+        return {**super().photos_query(seed_only, offset), "seed_only": str(seed_only)}
+
+
+# FALL-12: a fallback that fails
+
+
+@rogue(breaks=["FALL-12"])
+class FailedFallbackIsNotCounted(Screenalytics):
+    """Takes a fallback that fails for a person without photos."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            return seeds
+        try:
+            return await self.list_photos(person_id, False, limit)
+        except CallFailed:
+            return Photos([])
+
+
+@rogue(breaks=["FALL-12"])
+class FallbackCutShortIsImported(Screenalytics):
+    """Imports the rows of a fallback that had arrived when the connection ended."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        if query.get("seed_only") == "true":
+            return await super().get(path, query)
+        return await CutShortIsWhole.get(self, path, query)  # type: ignore[arg-type]
+
+
+# SYNC-01, SYNC-02: how much is imported
+
+
+@rogue(breaks=["SYNC-01", "SYNC-02"])
+class LimitIsOffByOne(Screenalytics):
+    """Stops one image before the limit."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        photos = await super().choose_photos(person_id, limit)
+        return replace_addresses(photos, photos.addresses[: limit - 1])
+
+
+@rogue(breaks=["SYNC-01", "SYNC-02"])
+class ImagesCountedAsPeople(Screenalytics):
+    """Counts every image as a person."""
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        outcome = await super().import_person(member, limit)
+        return outcome._replace(people=outcome.images)
+
+
+@rogue(breaks=["SYNC-01", "SYNC-02"])
+class FirstImageGoesUncounted(Screenalytics):
+    """Counts from zero."""
+
+    async def store(self, member: CastMember, addresses: Sequence[str]) -> int:
+        return max(0, await super().store(member, addresses) - 1)
+
+
+@rogue(breaks=["SYNC-02"])
+class FallbackIgnoresLimit(Screenalytics):
+    """Imports every photo of a person without seeds."""
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        self.limit = limit
+        return await super().import_person(member, 100)
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if seeds.empty:
+            return await self.list_photos(person_id, False, limit)
+        return replace_addresses(seeds, seeds.addresses[: self.limit])
+
+
+@rogue(breaks=["SYNC-02"])
+class FallbackTakesOne(Screenalytics):
+    """Imports a single photo of a person without seeds."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            return seeds
+        photos = await self.list_photos(person_id, False, limit)
+        return replace_addresses(photos, photos.addresses[:1])
+
+
+# SYNC-03: what a row says
+
+
+class _Rows(Screenalytics):
+    """Changes the rows that were inserted, in the same transaction."""
+
+    changes = ""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        inserted = await super().store_images(connection, person_id, addresses)
+        await connection.execute(
+            f"update face_bank_images set {self.changes} where person_id = %s and created_at >= now()".encode(),
+            (person_id,),
+        )
+        return inserted
+
+
+@rogue(breaks=["SYNC-03"])
+class ImagesAreApproved(_Rows):
+    """Approves what comes from the backend, as the backend's admins have seen it."""
+
+    changes = "approved = true"
+
+
+@rogue(breaks=["SYNC-03"])
+class ApprovalIsUnknown(_Rows):
+    """Leaves `approved` null."""
+
+    changes = "approved = null"
+
+
+@rogue(breaks=["SYNC-03"])
+class ImagesAreNoSeeds(_Rows):
+    """Leaves `is_seed` to the column's default."""
+
+    changes = "is_seed = default"
+
+
+@rogue(breaks=["SYNC-03"])
+class FallbackRowsAreNoSeeds(_Rows):
+    """Sets `is_seed` for photos that the backend calls seeds, and not for those of the fallback."""
+
+    changes = "is_seed = false"
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            return seeds
+        photos = await self.list_photos(person_id, False, limit)
+        return replace_addresses(photos, map(_Marked, photos.addresses))
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        if any(isinstance(address, _Marked) for address in addresses):
+            return await super().store_images(connection, person_id, list(map(str, addresses)))
+        return await Screenalytics.store_images(self, connection, person_id, addresses)
+
+
+@rogue(breaks=["SYNC-03"])
+class PersonIsMissing(Screenalytics):
+    """Stores images of people who are not in `person`."""
+
+    schema_changes = "alter table face_bank_images drop constraint face_bank_images_person_id_fkey"
+
+    async def store_person(self, connection: Connection, member: CastMember) -> None:
+        pass
+
+
+# SYNC-04: reruns
+
+
+class _Plain(Screenalytics):
+    """Inserts without regard to what is there."""
+
+    schema_changes = NO_INDEX
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        cursor = await connection.execute(
+            "insert into face_bank_images (person_id, source_url, is_seed, approved, created_at)"
+            " select %s, address, true, false, now() + place * interval '1 microsecond'"
+            " from unnest(%s::text[]) with ordinality as given (address, place)",
+            (person_id, list(addresses)),
+        )
+        return cursor.rowcount
+
+    async def known(self, connection: Connection, person_id: str) -> set[str]:
+        """The addresses that are stored already."""
+        cursor = await connection.execute("select source_url from face_bank_images where person_id = %s", (person_id,))
+        return {address for (address,) in await cursor.fetchall()}
+
+
+@rogue(breaks=["SYNC-04", "SYNC-05"])
+class RerunsAddDuplicates(_Plain):
+    """Inserts every photo at every import."""
+
+
+@rogue(breaks=["SYNC-04", "SYNC-05"])
+class OnlyTheNewestIsCompared(_Plain):
+    """Compares with the newest image of the person to see whether a photo is new."""
+
+    async def known(self, connection: Connection, person_id: str) -> set[str]:
+        cursor = await connection.execute(
+            "select source_url from face_bank_images where person_id = %s order by created_at desc limit 1",
+            (person_id,),
+        )
+        return {address for (address,) in await cursor.fetchall()}
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        known = await self.known(connection, person_id)
+        return await super().store_images(connection, person_id, [a for a in addresses if a not in known])
+
+
+@rogue(breaks=["SYNC-04"])
+class RerunsCountWhatWasOffered(Screenalytics):
+    """Counts the photos that were offered, not those that were new."""
+
+    async def store(self, member: CastMember, addresses: Sequence[str]) -> int:
+        await super().store(member, addresses)
+        return len(addresses)
+
+
+@rogue(breaks=["SYNC-04", "SYNC-05"])
+class PersonRowPerImport(Screenalytics):
+    """Adds another row of the person with every import."""
+
+    schema_changes = "alter table person drop constraint person_pkey cascade"
+
+    async def store_person(self, connection: Connection, member: CastMember) -> None:
+        await connection.execute(
+            "insert into person (person_id, canonical_name, display_name) values (%s, %s, %s)",
+            (member.person_id, member.name, member.name),
+        )
+
+
+@rogue(breaks=["SYNC-04"])
+class RepeatedRowsAreStoredTwice(_Plain):
+    """Compares with what is stored, but not the photos of one answer with each other."""
+
+    def read_rows(self, rows: Sequence[Any]) -> Photos:
+        found = [self.address(row) for row in rows]
+        return Photos(list(filter(None, found)), found.count(None))
+
+    async def list_photos(self, person_id: str, seed_only: bool, limit: int) -> Photos:
+        return self.read_rows(await self.photos_page(person_id, seed_only, 0))
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        # Two imports at once wait for each other here.
+        await connection.execute("select from person where person_id = %s for update", (person_id,))
+        known = await self.known(connection, person_id)
+        return await super().store_images(connection, person_id, [a for a in addresses if a not in known])
+
+
+# SYNC-05: imports at once
+
+
+@rogue(breaks=["SYNC-05"])
+class LooksThenInserts(_Plain):
+    """Reads what is stored, asks the backend, and inserts what was not there before it asked."""
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        async with self.pool.connection() as connection:
+            known = await self.known(connection, member.person_id)
+        try:
+            photos = await self.choose_photos(member.person_id, limit)
+        except CallFailed:
+            return Outcome(errors=1)
+        inserted = await self.store(member, [a for a in photos.addresses[:limit] if a not in known])
+        return Outcome(inserted, int(inserted > 0), int(photos.malformed > 0))
+
+
+# SYNC-06: one person's failure
+
+
+@rogue(breaks=["SYNC-06", "FALL-04", "FALL-12"])
+class OneFailureFailsTheImport(Screenalytics):
+    """Answers 502 where any person failed."""
+
+    def total(self, outcomes: Sequence[Outcome]) -> Outcome:
+        total = super().total(outcomes)
+        if total.errors:
+            raise HTTPException(502, "Import failed")
+        return total
+
+
+@rogue(breaks=["SYNC-06"])
+class OneFailureEndsTheImport(Screenalytics):
+    """Counts the first failure, and leaves the people who come after it."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        for member in cast:
+            outcomes.append(await self.import_person(member, limit))
+            if outcomes[-1].errors:
+                break
+        return outcomes
+
+
+@rogue(breaks=["SYNC-06"])
+class OneFailureTakesTheNeighbour(Screenalytics):
+    """Works in pairs, and gives up on both where one fails."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        for pair in zip(cast[::2], [*cast[1::2], None], strict=False):
+            members = [member for member in pair if member is not None]
+            try:
+                chosen = [await self.choose_photos(member.person_id, limit) for member in members]
+            except CallFailed:
+                outcomes.append(Outcome(errors=1))
+                continue
+            for member, photos in zip(members, chosen, strict=True):
+                inserted = await self.store(member, photos.addresses[:limit])
+                outcomes.append(Outcome(inserted, int(inserted > 0), int(photos.malformed > 0)))
+        return outcomes
+
+
+# SYNC-07: approvals
+
+
+@rogue(breaks=["SYNC-07"])
+class ApprovalIsTakenBack(Screenalytics):
+    """Resets what is known to not approved, as it has been imported again."""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        await connection.execute(
+            "update face_bank_images set approved = false, approved_at = null, approved_by = null"
+            " where person_id = %s and source_url = any(%s)",
+            (person_id, list(addresses)),
+        )
+        return await super().store_images(connection, person_id, addresses)
+
+
+@rogue(breaks=["SYNC-07"])
+class RowsAreReplaced(Screenalytics):
+    """Deletes the person's images and inserts them anew."""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        deleted = await connection.execute(
+            "delete from face_bank_images where person_id = %s and source_url = any(%s)", (person_id, list(addresses))
+        )
+        return await super().store_images(connection, person_id, addresses) - deleted.rowcount
+
+
+class _Marked(str):
+    """An address that comes from the fallback."""
+
+
+def replace_addresses(photos: Photos, addresses: Any) -> Photos:
+    """The same answer with other addresses."""
+    return photos._replace(addresses=list(addresses))
+
+
+def json_or(body: bytes, default: Any) -> Any:
+    """The JSON value of a body, or the default where it is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return default

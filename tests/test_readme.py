@@ -1,0 +1,115 @@
+"""Every command in the README does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.split("  #")[0].split(" # ")[0].strip()
+    for language, block in BLOCKS
+    if language == "sh"
+    for line in block.splitlines()
+    if line.strip()
+]
+CLI = [sys.executable, "-m", "conformance"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running reference: its addresses, and the variables of its credentials."""
+
+    backend_url: str
+    states_url: str
+    variables: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    """The backend that the README's reader has started."""
+    process = subprocess.Popen(
+        [*CLI, "serve", "--only", "backend", "--json"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    yield Served(ready["environment"]["backend_url"], ready["environment"]["backend_states_url"], ready["variables"])
+    process.terminate()
+    process.wait(20)
+
+
+def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in the checkout."""
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_readme_names_the_two_commands() -> None:
+    assert COMMANDS[:2] == ["make conformance", "make test"]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
+def test_make_target_exists(command: str) -> None:
+    """The targets themselves run in CI; here make only says what it would do."""
+    done = run([*shlex.split(command), "--dry-run"])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("trr-conformance run")])
+def test_run_command(command: str, served: Served) -> None:
+    """Each `run` of the README verifies a clause on a server that listens elsewhere."""
+    words = [
+        word.replace("http://127.0.0.1:8000", served.backend_url).replace(
+            "http://127.0.0.1:8790/_states", served.states_url
+        )
+        for word in shlex.split(command)[1:]
+    ]
+    done = run([*CLI, *words, "--clause", "PHO-11", "-n", "0"], **served.variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "conforming: 1 passed" in done.stdout
+
+
+def test_states_command(served: Served) -> None:
+    """The README's `states` serves provider states for a database with the deployed tables."""
+    (command,) = (command for command in COMMANDS if command.startswith("trr-conformance states"))
+    words = [
+        word.replace("$TRR_DB_URL", served.variables["TRR_DB_URL"]).replace("8790", "0")
+        for word in shlex.split(command)[1:]
+    ]
+    process = subprocess.Popen([*CLI, *words, "--json"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["states_url"]
+        arguments = ["run", "--target", "backend", "--backend-url", served.backend_url, "--backend-states-url", address]
+        done = run([*CLI, *arguments, "--clause", "PHO-03", "-n", "0"], **served.variables)
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert "conforming: 1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_smoke_command_stops_before_any_request_without_credentials() -> None:
+    """`pytest smoke --env prod` names the first credential that is missing."""
+    assert "pytest smoke --env prod" in COMMANDS
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("TRR_", "SCREENALYTICS_"))}
+    command = [sys.executable, "-m", *shlex.split("pytest smoke --env prod")]
+    done = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 4
+    assert "TRR_CORE_SUPABASE_SERVICE_ROLE_KEY" in done.stdout + done.stderr
+
+
+def test_every_command_is_tried() -> None:
+    """A command that no test above knows fails here."""
+    known = ("make ", "trr-conformance run", "trr-conformance states", "pytest smoke")
+    assert [command for command in COMMANDS if not command.startswith(known)] == []

@@ -170,7 +170,7 @@ class Backend:
         if not (self.may_write or changes_nothing):
             raise NotVerified(f"{self.environment.name} is production: writing needs --allow-writes")
         content = json.dumps({"facebank_seed": value}).encode() if body is None else body
-        headers = ((self.service if caller is None else caller).headers) + (("Content-Type", "application/json"),)
+        headers = (*(self.service if caller is None else caller).headers, ("Content-Type", "application/json"))
         return self.client.send(Request(method, self.toggle_url(person_id, link_id), headers, content))
 
     def photos(
@@ -324,7 +324,7 @@ def _lock_path(base: str, link_id: str) -> Path:
 
 
 def read_listing(exchange: Exchange) -> Listing:
-    """The rows of a photos answer; raises Violation where it is not a 200 with an array of objects that have a `served_url`."""
+    """The rows of a photos answer; raises Violation where it is no 200 with an array of objects with a `served_url`."""
     if exchange.status != 200:
         raise Violation("the photos were not answered", expected="200", actual=exchange.outcome(), exchange=exchange)
     try:

@@ -9,14 +9,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 import httpx
 
 from conformance import bundled
+from conformance.fallback import Fallback, Outcome, PhotosCall
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -32,7 +35,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 class Replay:
-    """Sends recorded requests again, one after the other over one connection, with the ids that the states return now."""
+    """Sends recorded requests again, in turn over one connection, with the ids that the states return now."""
 
     def __init__(self, base: str, recorded_base: str, credentials: dict[str, str]) -> None:
         self._base, self._recorded_base = base, recorded_base
@@ -76,13 +79,14 @@ def _delimited(text: str) -> Iterator[str]:
 
 
 def measure(arguments: Sequence[str]) -> dict[str, Any]:
-    """One default run with its requests recorded, then their replay against a reference of its own."""
+    """One default run of the backend with its requests recorded, then their replay against a reference of its own."""
     with tempfile.TemporaryDirectory(prefix="trr-bench-") as folder:
         record = Path(folder) / "requests"
         record.mkdir()
         started = time.perf_counter()
         command = bundled.command(
-            *("run", "--record-requests", str(record), "--report-dir", folder, *arguments), module="conformance"
+            *("run", "--target", "backend", "--record-requests", str(record), "--report-dir", folder, *arguments),
+            module="conformance",
         )
         done = subprocess.run(
             command, env=bundled.variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
@@ -97,7 +101,7 @@ def measure(arguments: Sequence[str]) -> dict[str, Any]:
             for line in file.read_text(encoding="utf-8").splitlines()
         ]
     started = time.perf_counter()
-    reference = bundled.BundledReference()
+    reference = bundled.BundledReference(extra=["--only", "backend"])
     start_s = time.perf_counter() - started
     try:
         now = reference.source.variables
@@ -109,7 +113,7 @@ def measure(arguments: Sequence[str]) -> dict[str, Any]:
     finally:
         reference.stop()
     return {
-        "name": "default run",
+        "name": "default run of the backend",
         "cores": os.cpu_count(),
         "wall_s": round(wall_s, 2),
         "requests": len(lines),
@@ -117,6 +121,19 @@ def measure(arguments: Sequence[str]) -> dict[str, Any]:
         "replay_s": round(replay_s, 2),
         "ratio_to_replay": round((wall_s - start_s) / replay_s, 2),
     }
+
+
+def measure_all(arguments: Sequence[str]) -> dict[str, Any]:
+    """One default run of all targets."""
+    started = time.perf_counter()
+    command = bundled.command("run", *arguments, module="conformance")
+    done = subprocess.run(
+        command, env=bundled.variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"bench: the run failed (exit {done.returncode})\n{done.stdout.decode()}")
+    wall_s = time.perf_counter() - started
+    return {"name": "default run of all targets", "cores": os.cpu_count(), "wall_s": round(wall_s, 2)}
 
 
 def _renewed_credentials(recorded: Sequence[dict[str, str]], now: dict[str, str]) -> dict[str, str]:
@@ -135,21 +152,68 @@ def _renewed_credentials(recorded: Sequence[dict[str, str]], now: dict[str, str]
     return renewed
 
 
+def _calls(count: int, people: int) -> Iterator[PhotosCall]:
+    """A journal of interleaved people, each asking for seeds and falling back in turn, made as it is read."""
+    ids = [str(UUID(int=number)) for number in range(people)]
+    for number in range(count):
+        turn, person = divmod(number, people)
+        seed_only = turn % 2 == 0
+        outcome = Outcome.EMPTY if seed_only else Outcome.ROWS
+        yield PhotosCall(ids[person], seed_only, outcome, None, number, 0)
+
+
+def measure_automaton(count: int = 1_000_000, people: int = 1_000) -> dict[str, Any]:
+    """The strict-fallback automaton over a million calls: its rate, without the making of the calls, and its memory."""
+    started = time.perf_counter()
+    for _ in _calls(count, people):
+        pass
+    making_s = time.perf_counter() - started
+    automaton = Fallback()
+    tracemalloc.start()
+    automaton.feed_all(_calls(count // 10, people))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    automaton = Fallback()
+    started = time.perf_counter()
+    automaton.feed_all(_calls(count, people))
+    feeding_s = time.perf_counter() - started - making_s
+    assert all(automaton.ruling(person).verdict == "conforming" for person in automaton.persons())
+    return {
+        "name": "automaton",
+        "calls": count,
+        "people": people,
+        "seconds": round(feeding_s, 2),
+        "calls_per_s": round(count / feeding_s),
+        "peak_mib": round(peak_bytes / 2**20, 2),
+    }
+
+
+def _told(row: dict[str, Any]) -> str:
+    if row["name"] == "automaton":
+        return (
+            f"automaton: {row['calls']} calls of {row['people']} people in {row['seconds']} s, "
+            f"{row['calls_per_s']} calls/s, {row['peak_mib']} MiB at the most"
+        )
+    if "requests" not in row:
+        return f"{row['name']}: {row['wall_s']} s wall on {row['cores']} cores"
+    return (
+        f"{row['name']}: {row['wall_s']} s wall on {row['cores']} cores, {row['requests']} requests; "
+        f"reference ready in {row['start_s']} s; replay of the same requests over one connection {row['replay_s']} s; "
+        f"ratio (wall - start) / replay = {row['ratio_to_replay']}"
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints the measurements and writes them to `--output`; what it does not know goes to the run."""
     parser = argparse.ArgumentParser(prog="python -m conformance.bench", description=main.__doc__)
     parser.add_argument("--output", metavar="FILE", default="build/bench.json")
     options, run_arguments = parser.parse_known_args(list(arguments))
-    rows = [measure(run_arguments)]
+    rows = [measure(run_arguments), measure_all(run_arguments), measure_automaton()]
     path = Path(options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     for row in rows:
-        print(
-            f"{row['name']}: {row['wall_s']} s wall on {row['cores']} cores, {row['requests']} requests; "
-            f"reference ready in {row['start_s']} s; replay of the same requests over one connection {row['replay_s']} s; "
-            f"ratio (wall - start) / replay = {row['ratio_to_replay']}"
-        )
+        print(_told(row))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -129,6 +130,14 @@ def no_secret(exchange: Exchange, secrets: dict[str, str]) -> None:
                     actual=f"{part} contains {name}",
                     exchange=exchange,
                 )
+
+
+def same_uuid(actual: Any, expected: str) -> bool:
+    """Whether a JSON value is this UUID, in any case and form."""
+    try:
+        return isinstance(actual, str) and uuid.UUID(actual) == uuid.UUID(expected)
+    except ValueError:
+        return False
 
 
 def same_text(exchange: Exchange, expected: str, *, what: str) -> None:

@@ -9,6 +9,7 @@ tests' results into verdicts, reports and an exit code.
 from __future__ import annotations
 
 import datetime
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -297,7 +298,8 @@ class Run:
         error = call.excinfo.value if call.excinfo is not None else None
         if claimed and (made.when == "call" or error is not None):
             found = self.judge.results(made.nodeid, claimed, error, call.duration)
-            made.conformance = [result.as_dict() for result in found]  # type: ignore[attr-defined]
+            # as text: execnet takes neither large negative numbers nor deep values
+            made.conformance = json.dumps([result.as_dict() for result in found])  # type: ignore[attr-defined]
             self._show(made, item, found)
         return made  # type: ignore[return-value]
 
@@ -323,7 +325,7 @@ class Run:
             return
         found = getattr(report, "conformance", None)
         if found is not None:
-            self.results += [Result.from_dict(result) for result in found]
+            self.results += [Result.from_dict(result) for result in json.loads(found)]
         elif report.failed:
             self.codes.append(ExitCode.CRASHED)
             self.problems.append(f"the harness crashed in {report.nodeid}: {self.redactor.text(report.longreprtext)}")
@@ -369,9 +371,8 @@ class Run:
                 if (nodeid, claim.clause) not in told
             ]
         if not selected:
-            self.problems.append(
-                f"--clause {','.join(_split(self.config.option.clause))}: selects no clause of {', '.join(self.targets)}"
-            )
+            patterns = ",".join(_split(self.config.option.clause))
+            self.problems.append(f"--clause {patterns}: selects no clause of {', '.join(self.targets)}")
         required = [p.lower() for p in _split(self.config.option.require)]
         terms = Terms(
             selected=frozenset(selected),

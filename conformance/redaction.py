@@ -1,4 +1,4 @@
-"""Keeps secrets out of everything that the run prints or writes.
+"""Keeps secrets out of everything that the run prints or writes, and what no file, pipe or terminal takes.
 
 Every secret is registered with a name, also what is made from one (a prefix, another case, a tampered token). `redact`
 replaces each of them, in any case and in the encodings in which HTTP and Python carry text, by `<redacted:NAME>`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 import re
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
@@ -32,6 +33,9 @@ def _spellings(secret: str) -> set[str]:
         html.escape(secret),
         repr(secret)[1:-1],
         repr(raw)[2:-1],
+        # among other quotes, its own are escaped
+        repr(f'{secret}"')[1:-2],
+        repr(raw + b'"')[2:-2],
         raw.decode("latin-1"),
         base64.b64encode(raw).decode(),
         base64.urlsafe_b64encode(raw).decode().rstrip("="),
@@ -56,7 +60,8 @@ class Redactor:
         return secret
 
     def text(self, text: str) -> str:
-        """The text with every registered secret replaced by `<redacted:NAME>`."""
+        """The text with every registered secret replaced by `<redacted:NAME>`, and a lone surrogate by its escape."""
+        text = text.encode("utf-8", "backslashreplace").decode()
         if not self._spellings:
             return text
         if self._pattern is None:
@@ -76,4 +81,6 @@ class Redactor:
             redacted = {self.text(str(key)): self.value(item, depth - 1) for key, item in value.items()}
         elif isinstance(value, list | tuple):
             redacted = [self.value(item, depth - 1) for item in value]
+        elif isinstance(value, float) and not math.isfinite(value):
+            redacted = repr(value)  # 1e999 is JSON, Infinity is not
         return redacted  # type: ignore[no-any-return]

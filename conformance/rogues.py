@@ -32,8 +32,8 @@ class Listed:
 class Row:
     """What the suite said of a rogue.
 
-    `failed` are the clauses that failed, where a clause of level SHOULD fails by a warning. A rogue is `caught` when its
-    main clause failed, and `named` when no clause failed that it does not declare.
+    `failed` are the clauses that failed, where a clause of level SHOULD fails by a warning. A rogue is `caught` when
+    its main clause failed, and `named` when no clause failed that it does not declare.
     """
 
     name: str
@@ -67,7 +67,7 @@ def judge(rogue: Listed, failed: Sequence[str], seconds: float) -> Row:
 
 
 def try_out(rogue: Listed, options: Sequence[str]) -> Row:
-    """Runs the suite of the rogue's target against it, in the quick profile, and in the default one where that misses it."""
+    """Runs the suite of the rogue's target against it: the quick profile, and the default one where that misses it."""
     row = _try_out(rogue, ["--profile", "quick", *options])
     if row.caught or "--profile" in options:
         return row
@@ -98,11 +98,12 @@ def _line(row: Row) -> str:
     verdict = "caught" if row.caught else "MISSED"
     beyond = [clause for clause in row.failed if clause not in row.breaks]
     note = "" if row.named or not row.failed else f"  UNDECLARED: {' '.join(beyond)}"
-    return f"{verdict:<7} {row.name:<52} {' '.join(row.breaks):<26} by {' '.join(row.failed) or '-'}{note}  {row.seconds:.1f} s"
+    seen = " ".join(row.failed) or "-"
+    return f"{verdict:<7} {row.name:<52} {' '.join(row.breaks):<26} by {seen}{note}  {row.seconds:.1f} s"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`trr-conformance rogues`: lists them, or with `--run` prints the matrix; exit 1 where one is missed or misnamed."""
+    """Lists the rogues, or with `--run` prints the matrix; exit 1 where one is missed or misnamed."""
     parser = argparse.ArgumentParser(prog="trr-conformance rogues", description=main.__doc__)
     parser.add_argument("--run", action="store_true", help="run each against the suite and print the matrix")
     parser.add_argument("--target", action="append", help="only rogues of this target")

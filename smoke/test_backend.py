@@ -1,4 +1,4 @@
-"""The backend of a live environment, in rollout order: the auth guard, the toggle, the counts of the fixtures' people."""
+"""The backend of a live environment, in rollout order: the auth guard, the toggle, the counts of the fixtures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ def present(backend: Backend, environment: Environment) -> Gallery:
 
 @pytest.mark.usefixtures("may_probe")
 @pytest.mark.parametrize(
-    "make", [pytest.param(make, id=name, marks=pytest.mark.clause("AUTH-02" if name == "no secret" else "AUTH-03")) for name, make in SECRETS.items()]
+    "make",
+    [
+        pytest.param(make, id=name, marks=pytest.mark.clause("AUTH-02" if name == "no secret" else "AUTH-03"))
+        for name, make in SECRETS.items()
+    ],
 )
 def test_guard_refuses(backend: Backend, environment: Environment, make: Callable[[str], str | None]) -> None:
     """Service role without, or with a wrong, secret → 403. The probe carries the flag's present value."""
@@ -78,7 +82,11 @@ def test_toggle_off_and_on(backend: Backend) -> None:
             expect.status(exchange, {200}, clause="AUTH-04", what="a toggle with the right secret")
             if backend.is_seed(person.person_id, link) is not value:
                 raise Violation(
-                    "the photos do not follow the toggle", clause="TOG-05", expected=value, actual=not value, exchange=exchange
+                    "the photos do not follow the toggle",
+                    clause="TOG-05",
+                    expected=value,
+                    actual=not value,
+                    exchange=exchange,
                 )
 
 
@@ -120,5 +128,9 @@ def test_unseeded_person_has_no_seeds(backend: Backend, environment: Environment
         )
     if not snapshot.every:
         raise Violation(
-            "the unseeded person has no photos", clause="PHO-04", expected="photos", actual=[], exchange=snapshot.exchange
+            "the unseeded person has no photos",
+            clause="PHO-04",
+            expected="photos",
+            actual=[],
+            exchange=snapshot.exchange,
         )

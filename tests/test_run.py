@@ -47,9 +47,7 @@ def test_seeds_agree_and_differ(tmp_path: Path) -> None:
     for number, seed in enumerate(("1", "2", "3", "1")):
         folder = tmp_path / str(number)
         folder.mkdir()
-        judged.append(
-            verdicts(folder, "-n", "0", "--seed", seed, "--record-requests", str(folder), clauses="PHO-03")
-        )
+        judged.append(verdicts(folder, "-n", "0", "--seed", seed, "--record-requests", str(folder), clauses="PHO-03"))
         lines = [json.loads(line) for file in sorted(folder.glob("*.jsonl")) for line in file.read_text().splitlines()]
         drawn.append([line["body"] for line in lines if line["body"] and '"setup"' in line["body"]])
     assert len({json.dumps(each) for each in judged}) == 1

@@ -44,6 +44,11 @@ class Answer:
     held: bool = False
     """Whether nothing is sent before the call's key is released; a peer that leaves ends the wait."""
 
+    @property
+    def row_count(self) -> int:
+        """How many rows the array in `body` has."""
+        return len(json.loads(self.body))
+
     def as_dict(self) -> dict[str, Any]:
         """The answer as JSON-like data."""
         return asdict(self)

@@ -528,15 +528,14 @@ class RedirectCarriesTheToken(App):
 
 @rogue(breaks=["PRX-08"])
 class NotJsonIsDumped(App):
-    """Shows the whole exchange where the backend's answer is not JSON, the token in base64."""
+    """Shows the whole exchange where a success of the backend is not JSON, the token in base64."""
 
     def answer(self, response: httpx.Response) -> Response:
-        try:
-            response.json()
-        except ValueError:
-            token = base64.b64encode(str(self.settings.service_role_token).encode()).decode()
-            return self.error(502, f"{response.request.method} with {token} was answered {response.text}")
-        return super().answer(response)
+        answer = super().answer(response)
+        if not response.is_success or answer.status_code == response.status_code:
+            return answer
+        token = base64.b64encode(str(self.settings.service_role_token).encode()).decode()
+        return self.error(502, f"{response.request.method} with {token} was answered {response.text}")
 
 
 # PRX-09: hostile path parameters

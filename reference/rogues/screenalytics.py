@@ -100,7 +100,7 @@ class FallsBackWhenNothingIsNew(Screenalytics):
         return Outcome(inserted, int(inserted > 0))
 
 
-@rogue(breaks=["FALL-02", "FALL-05"])
+@rogue(breaks=["FALL-02", "FALL-05", "FALL-04"])
 class LastPageDecides(Screenalytics):
     """Reads seeds two by two, and falls back where the last page that it read was empty."""
 
@@ -155,7 +155,7 @@ class FallsBackOncePerImport(Screenalytics):
 # FALL-04: a failure is no empty answer
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class NotFoundIsEmpty(Screenalytics):
     """Takes a 404 for a person without seeds."""
 
@@ -163,7 +163,7 @@ class NotFoundIsEmpty(Screenalytics):
         return [] if status == 404 else super().read_answer(status, body)
 
 
-@rogue(breaks=["FALL-04", "FALL-05"])
+@rogue(breaks=["FALL-04", "FALL-12", "FALL-05"])
 class ServerErrorIsEmpty(Screenalytics):
     """Is patient with a backend in trouble, and takes a 5xx for an empty list."""
 
@@ -171,7 +171,7 @@ class ServerErrorIsEmpty(Screenalytics):
         return [] if status >= 500 else super().read_answer(status, body)
 
 
-@rogue(breaks=["FALL-04", "FALL-10"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class RefusalIsEmpty(Screenalytics):
     """Takes a 401 or 403 for a list that holds nothing for us."""
 
@@ -179,7 +179,7 @@ class RefusalIsEmpty(Screenalytics):
         return [] if status in (401, 403) else super().read_answer(status, body)
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class OnlyErrorsFail(Screenalytics):
     """Reads the body of anything below 400, of a redirect too."""
 
@@ -187,7 +187,7 @@ class OnlyErrorsFail(Screenalytics):
         return super().read_answer(200 if status < 400 else status, body)
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class NoContentIsEmpty(Screenalytics):
     """Takes a 204, or a 200 without a body, for an empty list."""
 
@@ -195,7 +195,7 @@ class NoContentIsEmpty(Screenalytics):
         return [] if status < 300 and not body else super().read_answer(status, body)
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class TimeoutIsEmpty(Screenalytics):
     """Takes silence for an empty list."""
 
@@ -206,7 +206,7 @@ class TimeoutIsEmpty(Screenalytics):
             return 200, b"[]"
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class BrokenConnectionIsEmpty(Screenalytics):
     """Takes a connection that ends without an answer for an empty list."""
 
@@ -217,7 +217,7 @@ class BrokenConnectionIsEmpty(Screenalytics):
             return 200, b"[]"
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class CutShortIsWhole(Screenalytics):
     """Reads the rows that had arrived when the connection ended."""
 
@@ -232,7 +232,7 @@ class CutShortIsWhole(Screenalytics):
         return response.status_code, body
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class NotJsonIsEmpty(Screenalytics):
     """Takes a body that it can't read for an empty list."""
 
@@ -244,7 +244,7 @@ class NotJsonIsEmpty(Screenalytics):
         return super().read_answer(status, body)
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class FalsyIsEmpty(Screenalytics):
     """Takes `null`, `{}`, `""`, `false` and 0 for an empty list."""
 
@@ -252,7 +252,7 @@ class FalsyIsEmpty(Screenalytics):
         return super().read_answer(status, body if body and json_or(body, 1) else b"[]")
 
 
-@rogue(breaks=["FALL-04"])
+@rogue(breaks=["FALL-04", "FALL-12"])
 class ObjectIsUnwrapped(Screenalytics):
     """Takes the first list in an object for the answer."""
 
@@ -290,6 +290,19 @@ class FailedSeedsAreNotCounted(Screenalytics):
         return await self.list_photos(person_id, False, limit) if seeds.empty else seeds
 
 
+@rogue(breaks=["FALL-04", "FALL-02", "FALL-05"])
+class RetriesWithoutTheFilter(Screenalytics):
+    """Asks again after a 5xx, for all photos this time."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        try:
+            return await super().choose_photos(person_id, limit)
+        except CallFailed as failure:
+            if "status 5" not in str(failure):
+                raise
+            return await self.list_photos(person_id, False, limit)
+
+
 # FALL-05: retries
 
 
@@ -303,19 +316,6 @@ class EmptyOnceIsEmpty(Screenalytics):
             return seeds
         await self.list_photos(person_id, True, limit)
         return await self.list_photos(person_id, False, limit)
-
-
-@rogue(breaks=["FALL-05", "FALL-04"])
-class RetriesWithoutTheFilter(Screenalytics):
-    """Asks again after a 5xx, for all photos this time."""
-
-    async def choose_photos(self, person_id: str, limit: int) -> Photos:
-        try:
-            return await super().choose_photos(person_id, limit)
-        except CallFailed as failure:
-            if "status 5" not in str(failure):
-                raise
-            return await self.list_photos(person_id, False, limit)
 
 
 @rogue(breaks=["FALL-05", "FALL-04"])

@@ -54,11 +54,6 @@ def parsed(text: str) -> Any:
 # --- PRX-01: the admin toggles ---------------------------------------------------------------------------------------
 
 
-def same_uuid(actual: Any, expected: str) -> bool:
-    """Two UUIDs are the same, in any case."""
-    return isinstance(actual, str) and actual.lower() == expected.lower()
-
-
 def toggles(app: App, photo: Photo, value: bool) -> None:
     """The admin's toggle is answered with the backend's answer, and the last that the backend received is its value."""
     exchange = app.toggle(photo, value)
@@ -73,8 +68,8 @@ def toggles(app: App, photo: Photo, value: bool) -> None:
     answer = parsed(exchange.answer.text)
     if not (
         isinstance(answer, dict)
-        and same_uuid(answer.get("link_id"), photo.link_id)
-        and same_uuid(answer.get("person_id"), photo.person_id)
+        and expect.same_uuid(answer.get("link_id"), photo.link_id)
+        and expect.same_uuid(answer.get("person_id"), photo.person_id)
         and answer.get("facebank_seed") is value
     ):
         raise Violation(

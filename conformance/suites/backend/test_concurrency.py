@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from threading import Barrier
 from typing import TypeVar
 
@@ -56,30 +57,33 @@ def accepted(exchange: Exchange) -> Exchange:
     return exchange
 
 
-def answered_value(exchange: Exchange) -> object:
-    """The value in a toggle's answer; anything that is no such answer is None."""
+def toggles_at_once(backends: list[Backend], person: Gallery, plan: list[tuple[Link, bool]]) -> list[Exchange]:
+    """Sends one toggle over each connection, all at once; each must be accepted."""
+
+    def toggle(backend: Backend, link: Link, value: bool) -> Exchange:
+        return accepted(backend.toggle(person.person_id, link.link_id, value))
+
+    return at_once([partial(toggle, each, link, value) for each, (link, value) in zip(backends, plan, strict=True)])
+
+
+def answers(exchange: Exchange, link: Link, value: bool) -> bool:
+    """Whether a toggle's answer names this link and this value."""
     try:
         answer = exchange.answer.json()
     except ValueError:
-        return None
-    return answer.get("facebank_seed") if isinstance(answer, dict) else None
-
-
-def answered_link(exchange: Exchange) -> str | None:
-    """The link that a toggle's answer names, in lower case."""
-    try:
-        answer = exchange.answer.json()
-    except ValueError:
-        return None
-    link = answer.get("link_id") if isinstance(answer, dict) else None
-    return link.lower() if isinstance(link, str) else None
+        return False
+    return (
+        isinstance(answer, dict)
+        and expect.same_uuid(answer.get("link_id"), link.link_id)
+        and answer.get("facebank_seed") is value
+    )
 
 
 def require_sequential_toggles(backend: Backend, person: Gallery, link: Link) -> None:
     """Premise: one toggle after the other is answered and seen rightly, so that a fault here is one of concurrency."""
     for value in (not link.flagged, link.flagged):
         exchange = backend.set_flag(person.person_id, link, value)
-        if answered_value(exchange) is not value or answered_link(exchange) != link.link_id.lower():
+        if not answers(exchange, link, value):
             raise PremiseBroken(
                 "TOG-03",
                 "a toggle does not answer its request",
@@ -101,19 +105,13 @@ def test_each_answer_reflects_its_own_request(backend: Backend, run: Run, chance
         flags = {link: link.flagged for link in person.links}
         for _ in range(ROUNDS[run.profile]):
             wanted = {link: chance.random() < 0.5 for link in person.links}
-            exchanges = at_once(
-                [
-                    lambda each=each, link=link: accepted(each.toggle(person.person_id, link.link_id, wanted[link]))  # type: ignore[misc]
-                    for each, link in zip(backends, person.links, strict=True)
-                ]
-            )
-            for link, exchange in zip(person.links, exchanges, strict=True):
-                answer = (answered_link(exchange), answered_value(exchange))
-                if answer != (link.link_id.lower(), wanted[link]):
+            exchanges = toggles_at_once(backends, person, list(wanted.items()))
+            for (link, value), exchange in zip(wanted.items(), exchanges, strict=True):
+                if not answers(exchange, link, value):
                     raise Violation(
                         "a concurrent toggle's answer is another one's",
-                        expected=[link.link_id, wanted[link]],
-                        actual=list(answer),
+                        expected=[link.link_id, value],
+                        actual=exchange.answer.text,
                         exchange=exchange,
                     )
             flags.update(wanted)
@@ -135,14 +133,8 @@ def test_other_links_are_untouched(backend: Backend, run: Run, chance: random.Ra
         addresses = [link.served_url for link in busy]
         before = backend.snapshot(person.person_id).without(*addresses)
         for _ in range(ROUNDS[run.profile] // 2):
-            exchanges = at_once(
-                [
-                    lambda each=each, link=chance.choice(busy), value=chance.random() < 0.5: accepted(  # type: ignore[misc]
-                        each.toggle(person.person_id, link.link_id, value)
-                    )
-                    for each in backends
-                ]
-            )
+            plan = [(chance.choice(busy), chance.random() < 0.5) for _ in backends]
+            exchanges = toggles_at_once(backends, person, plan)
             after = backend.snapshot(person.person_id).without(*addresses)
             expect.unchanged(before, after, what="concurrent toggles of other links", exchange=exchanges[0])
 
@@ -168,7 +160,7 @@ def test_history_of_one_link_is_linearizable(backend: Backend, run: Run, chance:
         initial = link.flagged
         for _ in range(ROUNDS[run.profile] // 2):
             plans = [[chance.choice((True, False, None)) for _ in range(4)] for _ in backends]
-            histories = at_once([lambda e=each, p=plan: work(e, p) for each, plan in zip(backends, plans, strict=True)])  # type: ignore[misc]
+            histories = at_once([partial(work, each, plan) for each, plan in zip(backends, plans, strict=True)])
             last = read(backend)
             history = [operation for each in histories for operation in each] + [last]
             if not is_linearizable(history, initial):

@@ -118,14 +118,6 @@ def test_value_that_can_be_read_as_a_boolean_is_refused(backend: Backend, value:
 # --- TOG-03: what it answers -----------------------------------------------------------------------------------------
 
 
-def same_uuid(actual: Any, expected: str) -> bool:
-    """Two UUIDs are the same, in any case."""
-    try:
-        return isinstance(actual, str) and uuid.UUID(actual) == uuid.UUID(expected)
-    except ValueError:
-        return False
-
-
 def answers_its_request(exchange: Exchange, person_id: str, link: Link, value: bool, schema: Any) -> None:
     """The 200 has the pinned shape, the path's ids and the value sent."""
     try:
@@ -145,7 +137,7 @@ def answers_its_request(exchange: Exchange, person_id: str, link: Link, value: b
             exchange=exchange,
         )
     for member, expected in (("link_id", link.link_id), ("person_id", person_id)):
-        if not same_uuid(answer[member], expected):
+        if not expect.same_uuid(answer[member], expected):
             raise Violation(
                 f"the toggle's answer names another {member}",
                 expected=expected,
@@ -164,7 +156,7 @@ def answers_its_request(exchange: Exchange, person_id: str, link: Link, value: b
 @pytest.mark.clause("TOG-03")
 @pytest.mark.parametrize("index", [0, 1, -1], ids=["first link", "second link", "last link"])
 def test_answer_names_link_person_and_value(backend: Backend, index: int) -> None:
-    """200 answers `{link_id, person_id, facebank_seed}` with ids equal to the path's and the value equal to the one sent."""
+    """200 answers `{link_id, person_id, facebank_seed}`: the ids equal the path's, the value is the one sent."""
     schema = backend.contracts.validator("toggle-response")
     with seed_and_other(backend) as person:
         link = person.links[min(index, len(person.links) - 1)]

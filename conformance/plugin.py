@@ -274,6 +274,11 @@ class Run:
 
     # --- collection ---
 
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leaves out the suites of targets that are not checked."""
+        others = (target for target in environment.TARGETS if target not in self.targets)
+        return any(collection_path.is_relative_to(SUITES / target) for target in others) or None
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         selected, kept, dropped = set(self.selected), [], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -162,10 +162,14 @@ class Terms:
     problems: tuple[str, ...] = ()
 
 
-def _promote_premises(results: Sequence[Result]) -> list[Result]:
-    """Drops the failures met in premises where a check of its own failed; else they stand, so that none is lost."""
-    has_own_failure = any(result.verdict is Verdict.FAILED and not result.premise for result in results)
-    return [result for result in results if not (result.premise and has_own_failure)]
+def _promote_premises(results: Sequence[Result], waived: Collection[str]) -> list[Result]:
+    """Drops the failures met in premises where they say nothing new, else they stand, so that none is lost.
+
+    They say nothing new of a clause that failed in a check of its own, and where another clause failed anyway.
+    """
+    own = {result.clause for result in results if result.verdict is Verdict.FAILED and not result.premise}
+    told = own if own <= set(waived) else {result.clause for result in results}
+    return [result for result in results if not (result.premise and result.clause in told)]
 
 
 def _waive(result: Result, waived: Mapping[str, str]) -> Result:
@@ -189,7 +193,7 @@ def _judge_clause(clause: Clause, results: Sequence[Result], selected: bool) -> 
 def judge(clauses: Mapping[str, Clause], results: Iterable[Result], terms: Terms) -> Judgement:
     """One verdict per clause of the registry, and the exit code of the run."""
     by_clause: dict[str, list[Result]] = {clause: [] for clause in clauses}
-    for result in _promote_premises(list(results)):
+    for result in _promote_premises(list(results), terms.waived):
         by_clause[result.clause].append(_waive(result, terms.waived))
     verdicts = tuple(
         _judge_clause(clause, by_clause[clause.id], clause.id in terms.selected) for clause in clauses.values()

@@ -141,3 +141,12 @@ def test_a_value_that_is_nested_without_end_is_cut() -> None:
     text = json.dumps(redactor_of(secret=SECRET).value(deep))
     assert len(text) < 3 * MAX_DEPTH + 10
     assert SECRET not in text
+
+
+def test_what_no_file_or_pipe_takes_becomes_text() -> None:
+    assert Redactor().value({"\ud800": [1e999, -1e999, "\udfff"]}) == {"\\ud800": ["inf", "-inf", "\\udfff"]}
+
+
+def test_a_secret_with_quotes_is_found_in_a_repr_with_other_quotes() -> None:
+    secret = "it's-a-secret"
+    assert "secret" not in redactor_of(name=secret).text(repr(f'"{secret}"'))

@@ -228,7 +228,8 @@ class CutShortIsWhole(Screenalytics):
                 async for chunk in response.aiter_bytes():
                     body += chunk
             except httpx.ProtocolError:
-                body = body[: body.rfind(b"}") + 1] + b"]"
+                if json_or(body, None) is None:
+                    body = body[: body.rfind(b"}") + 1] + b"]"
         return response.status_code, body
 
 

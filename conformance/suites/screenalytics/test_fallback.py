@@ -21,6 +21,7 @@ FAILURES: Mapping[str, Answer] = {
         str(code): answers.status(code)
         for code in (400, 401, 403, 404, 408, 409, 410, 422, 429, 500, 501, 502, 503, 504)
     },
+    "an error with rows": answers.status(503, [ROW]),
     "an error with an empty list": answers.status(503, []),
     "not found with an empty list": answers.status(404, []),
     "redirect that leads nowhere": answers.redirect(),
@@ -32,6 +33,7 @@ FAILURES: Mapping[str, Answer] = {
     "body cut short": answers.cut_short([ROW, ROW]),
     "empty list cut short": answers.cut_short([]),
     "body cut short after whole JSON": answers.cut_short([], missing=16),
+    "rows cut short after whole JSON": answers.cut_short([ROW, ROW], missing=16),
     "chunks cut short": answers.cut_short([ROW, ROW], framing="chunked"),
     "chunks cut short after whole JSON": answers.cut_short([], framing="chunked", missing=16),
     "204": answers.status(204),
@@ -252,7 +254,9 @@ def test_rows_that_are_no_objects_are_an_error(screenalytics: Screenalytics) -> 
 
 
 @pytest.mark.clause("FALL-12")
-@pytest.mark.parametrize("failure", SOME_FAILURES)
+@pytest.mark.parametrize(
+    "failure", [*SOME_FAILURES, "body cut short", "rows cut short after whole JSON", "an error with rows"]
+)
 def test_a_failing_fallback_is_counted(screenalytics: Screenalytics, failure: str) -> None:
     """A `seed_only=false` that fails is counted in `import_errors`, and nothing is imported."""
     try:

@@ -226,8 +226,7 @@ def _operation(contracts: Contracts, operation_id: str) -> Any:
             if isinstance(operation, dict):
                 operation.pop("security", None)
     schema = schemathesis.openapi.from_dict(document)
-    operations = (found.ok() for found in schema.get_all_operations())
-    return next(operation for operation in operations if operation.definition.raw["operationId"] == operation_id)
+    return schema.find_operation_by_id(operation_id)
 
 
 @cache

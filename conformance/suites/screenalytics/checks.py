@@ -50,6 +50,11 @@ _BREACHES = {
 }
 
 
+def falls_back_wrongly(seen: Import, person: Person) -> bool:
+    """Whether a person's `seed_only=false` was called without an empty `seed_only=true`."""
+    return any(clause in seen.ruling(person).clauses for clause in ("FALL-01", "FALL-02", "FALL-04", "FALL-05"))
+
+
 def counts(seen: Import, expected: dict[str, int], *, clause: str, person: Person | None = None) -> None:
     """The import reports these counts."""
     __tracebackhide__ = True

@@ -76,6 +76,7 @@ def test_a_row_without_served_url_gives_no_image(screenalytics: Screenalytics, s
     with screenalytics.episode(offer) as episode:
         seen, person = screenalytics.run(episode), episode.people[0]
         checks.was_called(seen, person)
+        seen.count("imported_facebank_images")
         checks.nothing_imported(screenalytics, seen, person, clause="FALL-08", images=len(good))
         found = checks.evidence(screenalytics, seen, person)
         found += [call.target for row in bad for call in screenalytics.lab.calls_containing(row["hosted_key"])]

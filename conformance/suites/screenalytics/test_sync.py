@@ -228,9 +228,18 @@ def adds_up(screenalytics: Screenalytics, offers: Sequence[Offer]) -> None:
             if right and counts == others and all(not seen.ruling(person).breaches for person in people):
                 return
         for offer in offers:
-            checks.works_alone(screenalytics, offer)
+            # an import that fails as a whole fails with one person too
+            if seen.report is not None or not offer.fails:
+                checks.works_alone(screenalytics, offer)
         for person in people:
-            checks.follows(seen, person, "FALL-06")
+            if checks.falls_back_wrongly(seen, person):
+                raise PremiseBroken(
+                    "FALL-06",
+                    "a person's photos are asked for otherwise when other people are imported with them",
+                    expected="the same calls as where the person is imported alone",
+                    actual=timeline(seen, person),
+                    exchange=seen.exchange,
+                )
         raise Violation(
             "the counts of several people are not the sum of each one's own",
             expected=expected,

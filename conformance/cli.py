@@ -50,8 +50,8 @@ def _smoke(arguments: Sequence[str]) -> int:
     return run_pytest(SMOKE, ["-n", "0", *arguments])
 
 
-def _reference(module: str) -> Callable[[Sequence[str]], int]:
-    """A command that is the reference's own, in a process of its own: nothing here imports it."""
+def _command(module: str) -> Callable[[Sequence[str]], int]:
+    """A command of another module, in a process of its own; nothing here imports the reference."""
 
     def command(arguments: Sequence[str]) -> int:
         try:
@@ -73,8 +73,9 @@ def _rogues(arguments: Sequence[str]) -> int:
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (_run, "check a target; without --env or --backend-url, the bundled reference"),
     "smoke": (_smoke, "check a live environment: --env NAME"),
-    "serve": (_reference("reference"), "run the bundled reference; prints its addresses and a ready environment file"),
-    "states": (_reference("reference.states"), "serve the backend's provider states by SQL: --database-url URL"),
+    "serve": (_command("reference"), "run the bundled reference; prints its addresses and a ready environment file"),
+    "states": (_command("reference.states"), "serve the backend's provider states by SQL: --database-url URL"),
+    "stub": (_command("conformance.lab"), "play the backend for an app or a Screenalytics by hand"),
     "rogues": (_rogues, "list the rogues, or run each against the suite: --run"),
 }
 

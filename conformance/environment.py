@@ -13,7 +13,7 @@ import reprlib
 import tomllib
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -74,6 +74,12 @@ class Environment:
         if value is None:
             raise NotVerified(self.missing.get(key, f"{key} is not set"))
         return value
+
+    def reaches(self, target: str) -> bool:
+        """Whether there is a way to the target: its URL, or for Screenalytics a command that imports."""
+        return self.get(f"{target}_url") is not None or (
+            target == "screenalytics" and "command" in (self.get("sync") or ())
+        )
 
     def credential(self, key: str) -> str:
         """A credential's value; raises NotVerified with the key's name where it is missing."""
@@ -279,24 +285,24 @@ def resolve(source: EnvironmentSource) -> Environment:
         raise UsageError(f"{where}.{error}") from None
     production = values.pop("production")
     targets = values.pop("targets", None)
-    if targets is None:
-        targets = tuple(target for target in TARGETS if f"{target}_url" in values)
-    for target in targets:
-        if f"{target}_url" not in values:
-            raise UsageError(f"{where}.targets: names {target}, but {target}_url is not set")
     if production:
         for key in values:
             if key.endswith("_states_url"):
                 raise UsageError(f"{where}.{key}: provider states are not allowed where production = true")
     credentials = values.pop("credentials", MappingProxyType({}))
-    return Environment(
+    found = Environment(
         name=source.name,
         production=production,
-        targets=targets,
+        targets=(),
         values=MappingProxyType(values),
         credentials=credentials,
         missing=MappingProxyType(missing),
     )
+    for target in targets or ():
+        if not found.reaches(target):
+            raise UsageError(f"{where}.targets: names {target}, but {target}_url is not set")
+    reached = tuple(target for target in TARGETS if found.reaches(target))
+    return replace(found, targets=reached if targets is None else targets)
 
 
 def read_file(path: Path, name: str | None) -> EnvironmentSource:

@@ -186,7 +186,7 @@ class Run:
                 self.redactor.add(key, self.environment.get(key))
         self.targets = tuple(self.config.option.target or self.environment.targets)
         for target in self.targets:
-            if self.environment.get(f"{target}_url") is None:
+            if not self.environment.reaches(target):
                 raise UsageError(f"--target {target}: {target}_url is not set")
         if not self.targets:
             raise UsageError(
@@ -254,6 +254,8 @@ class Run:
 
     def _make_sure_it_answers(self, target: str) -> None:
         url = self.environment.get(f"{target}_url")
+        if url is None:  # a command, which is only reached by running it
+            return
         client = self.client()
         try:
             exchange = client.send(Request("GET", url))

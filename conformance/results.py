@@ -146,7 +146,7 @@ def as_text(result: Result, clause: Clause, replay: str) -> str:
         lines += [f"  {line}" for line in detail.message.splitlines()]
         if detail.expected is not None:
             lines.append(f"  expected: {detail.expected}")
-        lines.append(f"  actual:   {detail.actual}")
+        lines.append("  actual:   " + str(detail.actual).replace("\n", "\n            "))
         if detail.exchange is not None:
             lines += [f"  {line}" for line in _exchange_lines(detail.exchange)]
         if detail.reproduce is not None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,7 +67,42 @@ def test_make_target_exists(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("trr-conformance run")])
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    "target, clause, port", [("screenalytics", "FALL-01", 8001), ("app", "PRX-03", 3000)], ids=["screenalytics", "app"]
+)
+def test_consumer_command(target: str, clause: str, port: int, tmp_path: Path) -> None:
+    """The README's file and command check a service that was started with `TRR_API_URL` at the stub."""
+    (file,) = (block for language, block in BLOCKS if language == "toml" and f"{target}_url" in block)
+    (command,) = (command for command in COMMANDS if f"--env-file {target}.toml" in command)
+    stub = free_port()
+    start = [*CLI, "serve", "--only", target, "--trr-api-url", f"http://127.0.0.1:{stub}", "--json"]
+    process = subprocess.Popen(start, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        here = ready["environment"][f"{target}_url"]
+        file = file.replace(f"http://127.0.0.1:{port}", here).replace("127.0.0.1:8787", f"127.0.0.1:{stub}")
+        path = tmp_path / f"{target}.toml"
+        path.write_text(file, encoding="utf-8")
+        words = [str(path) if word == f"{target}.toml" else word for word in shlex.split(command)[1:]]
+        done = run([*CLI, *words, "--clause", clause, "-n", "0"], **ready["variables"])
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert "conforming: 1 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.startswith("trr-conformance run") and "toml" not in command]
+)
 def test_run_command(command: str, served: Served) -> None:
     """Each `run` of the README verifies a clause on a server that listens elsewhere."""
     words = [

@@ -34,7 +34,7 @@ def follows(seen: Import, person: Person, clause: str) -> None:
         clause=broken,
         message=f"a person's photos were asked for in the wrong order: {_BREACHES[broken]}",
         expected=_ORDER,
-        actual=seen.timeline(person),
+        actual=f"these calls\n{seen.timeline(person)}",
         exchange=seen.exchange,
     )
 

@@ -208,6 +208,19 @@ def test_any_authorization_is_answered(backend: Backend, authorization: bytes) -
         is_answered(backend.photos(person.person_id, caller=Caller(authorization)), "a malformed Authorization")
 
 
+@pytest.mark.clause("GEN-01")
+@pytest.mark.parametrize("token", [b"\xff", b"t\xc3\xb6ken", b"a.b\xe9.c", b"\x80" * 300], ids=ascii)
+def test_authorization_that_is_not_ascii_is_no_server_error(backend: Backend, token: bytes) -> None:
+    """Bytes beyond ASCII in Authorization get no 5xx; as with the secret (AUTH-03), a server may close instead."""
+    caller = Caller(b"Bearer " + token)
+    with backend.some_link() as person:
+        (link,) = person.links
+        toggled = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+        for exchange in (toggled, backend.photos(person.person_id, caller=caller)):
+            if exchange.failure is not Failure.CLOSED:
+                is_answered(exchange, "an Authorization beyond ASCII")
+
+
 # --- drawn: what no one thought of -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -52,10 +52,14 @@ def listed() -> list[Listed]:
     return [Listed(r["name"], r["target"], tuple(r["breaks"]), r["summary"]) for r in json.loads(output)]
 
 
-def failed_clauses(report: dict[str, Any]) -> tuple[str, ...]:
-    """The clauses of a report that failed, each at its own level."""
-    failing = {("MUST", "failed"), ("SHOULD", "failed"), ("SHOULD", "warned")}
-    return tuple(clause["id"] for clause in report["clauses"] if (clause["level"], clause["verdict"]) in failing)
+def failed_clauses(report: dict[str, Any], declared: Collection[str]) -> tuple[str, ...]:
+    """The clauses of a report that failed at their own level; a declared one also where its rider, which can only warn."""
+    return tuple(
+        clause["id"]
+        for clause in report["clauses"]
+        if clause["verdict"] == "failed"
+        or (clause["verdict"] == "warned" and (clause["level"] == "SHOULD" or clause["id"] in declared))
+    )
 
 
 def judge(rogue: Listed, failed: Sequence[str], seconds: float) -> Row:
@@ -87,7 +91,9 @@ def _try_out(rogue: Listed, options: Sequence[str]) -> Row:
             command, env=bundled.variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         try:
-            failed = failed_clauses(json.loads((Path(folder) / "report.json").read_text(encoding="utf-8")))
+            failed = failed_clauses(
+                json.loads((Path(folder) / "report.json").read_text(encoding="utf-8")), rogue.breaks
+            )
         except (OSError, ValueError, KeyError):
             print(f"{rogue.name}: no report (exit {done.returncode})\n{done.stdout}", file=sys.stderr)
             failed = ()

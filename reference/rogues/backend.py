@@ -111,7 +111,7 @@ class AnonymousMayToggle(Backend):
             super().authorize_admin(request)
 
 
-@rogue(breaks=["AUTH-01", "AUTH-05"])
+@rogue(breaks=["AUTH-01", "AUTH-06", "AUTH-05"])
 class AnonymousMaySwitchOff(Backend):
     """Asks for authorization only where a seed is added."""
 

@@ -53,7 +53,7 @@ def listed() -> list[Listed]:
 
 
 def failed_clauses(report: dict[str, Any], declared: Collection[str]) -> tuple[str, ...]:
-    """The clauses of a report that failed at their own level; a declared one also where its rider, which can only warn."""
+    """The clauses of a report that failed at their own level; a declared one also where its rider warned."""
     return tuple(
         clause["id"]
         for clause in report["clauses"]
@@ -94,8 +94,8 @@ def _try_out(rogue: Listed, options: Sequence[str]) -> Row:
             failed = failed_clauses(
                 json.loads((Path(folder) / "report.json").read_text(encoding="utf-8")), rogue.breaks
             )
-        except (OSError, ValueError, KeyError):
-            print(f"{rogue.name}: no report (exit {done.returncode})\n{done.stdout}", file=sys.stderr)
+        except (OSError, ValueError, KeyError) as error:
+            print(f"{rogue.name}: no report: {error!r} (exit {done.returncode})\n{done.stdout}", file=sys.stderr)
             failed = ()
     return judge(rogue, failed, time.monotonic() - started)
 

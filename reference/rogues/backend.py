@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hmac
 import json
 import re
@@ -807,7 +806,7 @@ class RepeatIsAConflict(Backend):
 # TOG-05: the toggle and the lists
 
 
-@rogue(breaks=["TOG-05", "TOG-09", "PHO-03"])
+@rogue(breaks=["TOG-05", "PHO-03", "TOG-10"])
 class OffIsOnlyAnswered(Backend):
     """Answers OFF and stores nothing."""
 
@@ -815,7 +814,7 @@ class OffIsOnlyAnswered(Backend):
         return await super().store_flag(connection, link, flag) if flag else False
 
 
-@rogue(breaks=["TOG-05", "PHO-03", "TOG-09"])
+@rogue(breaks=["TOG-05", "PHO-03", "TOG-06"])
 class SeedsCachedUntilTheNextOn(Backend):
     """Caches the list of seeds, and forgets to drop it when a flag is taken away."""
 
@@ -854,28 +853,6 @@ class SeedsCachedForATenthOfASecond(Backend):
             rows = await super().select_photos(connection, person_id, query)
             self.cache[person_id, query] = (now + 0.1, rows)
         return rows
-
-
-@rogue(breaks=["TOG-05", "TOG-09", "TOG-10"])
-class AnswerBeforeTheWrite(Backend):
-    """Answers at once and leaves the write to a task in the background."""
-
-    def __init__(self, settings: Settings, database_url: str) -> None:
-        super().__init__(settings, database_url)
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
-        task = asyncio.create_task(self.write(link, flag))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return flag
-
-    async def write(self, link: Link, flag: bool) -> None:
-        """Store the flag when there is time for it."""
-        await asyncio.sleep(0.02)
-        with contextlib.suppress(psycopg.Error):
-            async with self.pool.connection() as connection:
-                await super().store_flag(connection, link, flag)
 
 
 @rogue(breaks=["TOG-05", "PHO-04", "PHO-02"])

@@ -282,6 +282,26 @@ class Backend:
             return
         raise NotVerified("neither backend_states_url nor fixtures.seeded_person is set")
 
+    def require_seeds_to_be_the_flagged(self) -> None:
+        """Makes sure that untouched galleries show their flags, so that what differs is a toggle's doing.
+
+        Raises PremiseBroken for PHO-03. Where there are no provider states, nothing is known of untouched galleries.
+        """
+        if self.environment.get("backend_states_url") is None:
+            return
+        for seeded in (0, 6):
+            with self.gallery(seeded=seeded, unseeded=3) as person:
+                seeds = self.listing(person.person_id, seed_only=True)
+                expected = {link.served_url for link in person.flagged}
+                if set(seeds.urls) != expected:
+                    raise PremiseBroken(
+                        "PHO-03",
+                        "the seeds of an untouched gallery are not its flagged photos",
+                        expected=sorted(expected),
+                        actual=sorted(seeds.urls),
+                        exchange=seeds.exchange,
+                    )
+
     def require_toggles(self) -> None:
         """Makes sure, once, that this backend accepts toggles at all, so that a refusal means something.
 

@@ -60,9 +60,9 @@ def not_granted(exchange: Exchange, *, clause: str | None = None, what: str = "t
 def unchanged(
     before: Snapshot, after: Snapshot, *, what: str, exchange: Exchange | None = None, clause: str | None = None
 ) -> None:
-    """Two looks at the same person's photos show the same."""
+    """Two looks at the same person's photos show the same photos and seeds; how often a list has one is PHO-02's."""
     __tracebackhide__ = True
-    if (before.every, before.seeds) != (after.every, after.seeds):
+    if (set(before.every), set(before.seeds)) != (set(after.every), set(after.seeds)):
         raise Violation(
             f"{what} changed the photos: {difference(before, after)}",
             clause=clause,

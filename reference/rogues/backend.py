@@ -1187,7 +1187,7 @@ class PrimarySeedLeavesTheList(Backend):
         return condition if query.seed_only else f"{condition} and not (facebank_seed and is_primary)"
 
 
-@rogue(breaks=["PHO-02", "PHO-03"])
+@rogue(breaks=["PHO-02", "PHO-03", "PHO-09"])
 class LastSeedListedTwice(Backend):
     """Repeats the last row of the seeds where there are several."""
 
@@ -1202,7 +1202,7 @@ class NoSeedsMeansAll(Backend):
 
     async def select_photos(self, connection: Connection, person_id: UUID, query: PhotoQuery) -> Sequence[PhotoRow]:
         rows = await super().select_photos(connection, person_id, query)
-        if rows or not query.seed_only:
+        if rows or query.offset or not query.seed_only:
             return rows
         return await super().select_photos(connection, person_id, query._replace(seed_only=False))
 

@@ -312,6 +312,7 @@ def test_refused_toggle_changes_nothing(backend: Backend, refusal: Refusal) -> N
 
 def require_toggles_to_be_alone(backend: Backend, value: bool) -> None:
     """Premise: an accepted toggle changes no other link where nothing was refused before it."""
+    backend.require_seeds_to_be_the_flagged()
     with backend.gallery(seeded=2, unseeded=2) as person:
         other = (person.unflagged if value else person.flagged)[1]
         before = backend.snapshot(person.person_id).without(other.served_url)

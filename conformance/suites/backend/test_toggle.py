@@ -299,6 +299,8 @@ def leaves_others_alone(backend: Backend, person_id: str, link: Link, value: boo
     before = backend.snapshot(person_id).without(link.served_url)
     exchange = backend.set_flag(person_id, link, value)
     after = backend.snapshot(person_id).without(link.served_url)
+    if after != before:
+        backend.require_seeds_to_be_the_flagged()
     expect.unchanged(before, after, what="a toggle of another link", exchange=exchange)
 
 

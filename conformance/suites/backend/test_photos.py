@@ -309,6 +309,16 @@ def test_flag_of_a_shared_photo_is_one_persons(backend: Backend, toggled: str) -
         }
         person_id, link_id = pairs.pop(toggled)
         ((other_id, _),) = pairs.values()
+        shared = str(values["served_url"])
+        for each in (person_id, other_id):
+            listing = backend.listing(each, seed_only=False)
+            if listing.urls.count(shared) > 1:
+                raise Violation(
+                    "a photo that two people share is listed more than once for one of them",
+                    expected=[shared],
+                    actual=list(listing.urls),
+                    exchange=listing.exchange,
+                )
         for value in (True, False, True):
             before = backend.snapshot(other_id)
             exchange = backend.toggle(person_id, link_id, value)

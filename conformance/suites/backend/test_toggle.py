@@ -255,6 +255,8 @@ def test_toggle_changes_the_named_link_alone(
         backend.gallery(seeded=other.seeded, unseeded=other.unseeded) as someone_else,
     ):
         elsewhere = backend.snapshot(someone_else.person_id)
+        theirs = [link.served_url for link in someone_else.links]
+        expect.known_addresses(elsewhere.every, theirs, exchange=elsewhere.exchange)
         for choice, value in toggles:
             link = person.links[choice % len(person.links)]
             leaves_others_alone(backend, person.person_id, link, value)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from conformance import expect
 from conformance.backend import Backend, Gallery, Link
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
@@ -53,6 +54,8 @@ class GalleryMachine(RuleBasedStateMachine):
 
     def _add(self, gallery: Gallery) -> None:
         person = ModelPerson(gallery.person_id, [ModelLink(link, link.flagged) for link in gallery.links])
+        every = self.backend.listing(gallery.person_id, seed_only=False)
+        expect.known_addresses(every.urls, [link.served_url for link in gallery.links], exchange=every.exchange)
         listing = self.backend.listing(gallery.person_id, seed_only=True)
         expected = person.urls(seed_only=True)
         if Counter(listing.urls) != expected:

@@ -1472,7 +1472,7 @@ class SeedsAreConsumed(Backend):
         return rows
 
 
-@rogue(breaks=["PHO-12", "TOG-11", "PHO-03"])
+@rogue(breaks=["PHO-12", "TOG-11", "TOG-06"])
 class ReadingSeedsTheFirst(Backend):
     """Flags the first photo of a person without seeds when the whole list is read."""
 

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -117,6 +117,8 @@ class Backend:
         database_url = environment.get("database_url")
         self._database = None if database_url is None else Database(database_url, "database_url")
         self._accepts_toggles: bool = False
+        self._given = ExitStack()
+        self._kept: Gallery | None = None
 
     def another(self) -> Backend:
         """The same backend over a connection of its own, for another thread."""
@@ -241,14 +243,29 @@ class Backend:
         with self.states.given("person with gallery", seeded=seeded, unseeded=unseeded, unhosted=unhosted) as values:
             yield _gallery(values, seeded, unseeded + unhosted)
 
+    def close(self) -> None:
+        """Takes away what was kept for several tests."""
+        self._given.close()
+        self._kept = None
+
+    def _kept_gallery(self) -> Gallery:
+        """A gallery that is made once, for whatever changes nothing."""
+        if self._kept is None:
+            self._kept = self._given.enter_context(self.gallery(seeded=1, unseeded=1))
+        return self._kept
+
     @contextmanager
-    def some_link(self) -> Iterator[Gallery]:
+    def some_link(self, *, kept: bool = False) -> Iterator[Gallery]:
         """A person's link to try things on: a fresh one, or the environment's `seeded_person` without provider states.
 
         The gallery has this one link that may be toggled (flagged at first); there may be other photos. The fixture's
-        flag is put back, and one run at a time uses it.
+        flag is put back, and one run at a time uses it. `kept` is for calls that change nothing: they may share a link.
         """
         if self.environment.get("backend_states_url") is not None:
+            if kept:
+                gallery = self._kept_gallery()
+                yield Gallery(gallery.person_id, gallery.flagged)
+                return
             with self.gallery(seeded=1, unseeded=1) as gallery:
                 yield Gallery(gallery.person_id, gallery.flagged)
             return
@@ -268,10 +285,9 @@ class Backend:
 
     @contextmanager
     def some_person(self) -> Iterator[str]:
-        """The id of a person with photos to read: a fresh one, or one of the environment's fixtures."""
+        """The id of a person with photos to read: one made for that, or one of the environment's fixtures."""
         if self.environment.get("backend_states_url") is not None:
-            with self.gallery(seeded=1, unseeded=1) as gallery:
-                yield gallery.person_id
+            yield self._kept_gallery().person_id
             return
         for name in ("seeded_person", "unseeded_person"):
             try:

@@ -32,7 +32,9 @@ def environment(run: Run) -> Environment:
 def backend(run: Run) -> Iterator[Backend]:
     """The backend that is checked."""
     client = run.client()
-    yield Backend(run.environment, client, run.contracts, run.redactor, may_write=run.may_write)
+    backend = Backend(run.environment, client, run.contracts, run.redactor, may_write=run.may_write)
+    yield backend
+    backend.close()
     client.close()
 
 

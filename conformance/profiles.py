@@ -8,7 +8,7 @@ from hypothesis.internal.conjecture import engine
 PROFILES = ("quick", "default", "thorough")
 DEFAULT_SEED = 20260206
 
-_EXAMPLES = {"quick": 8, "default": 20, "thorough": 200}
+_EXAMPLES = {"quick": 8, "default": 15, "thorough": 200}
 _STEPS = {"quick": 10, "default": 15, "thorough": 40}
 _SHRINKING_S = {"quick": 1, "default": 5, "thorough": 60}
 

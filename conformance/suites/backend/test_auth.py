@@ -217,7 +217,7 @@ def test_toggle_is_refused(backend: Backend, refusal: Refusal) -> None:
     """The call is refused, with the status that the clause names. It carries the flag's present value."""
     caller = refusal.caller(backend)
     backend.require_toggles()
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
     if refusal.statuses is None:
@@ -230,7 +230,7 @@ def test_toggle_is_refused(backend: Backend, refusal: Refusal) -> None:
 def test_missing_authorization_is_401(backend: Backend) -> None:
     """Without `Authorization` the answer is exactly 401."""
     backend.require_toggles()
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=Caller(), changes_nothing=True)
     expect.status(exchange, {401}, what="a toggle without Authorization")
@@ -243,7 +243,7 @@ def test_any_other_string_is_refused(backend: Backend, text: str) -> None:
     # the rare draw that is the secret is made another string
     text = text if text != _secret(backend) else f"{text}x"
     backend.require_toggles()
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         caller = Caller(backend.service.authorization, text)
         exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
@@ -266,7 +266,7 @@ def test_unusual_secret_is_refused(backend: Backend, make: Callable[[bytes], byt
     """Non-ASCII bytes or thousands of characters: any 4xx, or a closed connection."""
     backend.require_toggles()
     caller = Caller(backend.service.authorization, make(_secret(backend).encode()))
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
     expect.client_error(exchange, what="a toggle with an unusual secret", may_close=True)
@@ -375,7 +375,7 @@ def _secrets(backend: Backend) -> dict[str, str]:
 def test_refusal_repeats_no_secret(backend: Backend, refusal: Refusal) -> None:
     """No refusal, header or error body repeats the secret or the token."""
     caller = refusal.caller(backend)
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
     expect.no_secret(exchange, _secrets(backend))
@@ -398,7 +398,7 @@ def test_error_repeats_no_secret(backend: Backend, body: bytes, known: bool) -> 
 def test_missing_and_wrong_secret_answer_alike(backend: Backend) -> None:
     """A missing and a wrong secret are answered with the same status and body."""
     backend.require_toggles()
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         missing, wrong = (
             backend.toggle(

@@ -200,7 +200,7 @@ def test_any_path_is_answered(backend: Backend, raw: str) -> None:
 @pytest.mark.parametrize("authorization", AUTHORIZATIONS, ids=lambda value: value.decode())
 def test_any_authorization_is_answered(backend: Backend, authorization: bytes) -> None:
     """A malformed Authorization is answered, and not with a 5xx."""
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         for caller in (Caller(authorization), Caller(authorization, backend.service.secret)):
             exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
@@ -213,7 +213,7 @@ def test_any_authorization_is_answered(backend: Backend, authorization: bytes) -
 def test_authorization_that_is_not_ascii_is_no_server_error(backend: Backend, token: bytes) -> None:
     """Bytes beyond ASCII in Authorization get no 5xx; as with the secret (AUTH-03), a server may close instead."""
     caller = Caller(b"Bearer " + token)
-    with backend.some_link() as person:
+    with backend.some_link(kept=True) as person:
         (link,) = person.links
         toggled = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
         for exchange in (toggled, backend.photos(person.person_id, caller=caller)):

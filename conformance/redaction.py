@@ -17,13 +17,17 @@ from urllib.parse import quote, quote_plus
 MAX_DEPTH = 50
 """How deep a value may be nested; what a hostile target sends can be deeper than Python recurses."""
 
+MIN_LENGTH = 6
+"""What is shorter is found in ordinary words, in base64 above all: such pieces are left, and so tell little."""
+
 T = TypeVar("T")
 
 
 def _spellings(secret: str) -> set[str]:
     """How a secret looks as it is, in a URL, in JSON, in HTML, in a Python repr, and in base64."""
     raw = secret.encode("utf-8", "surrogateescape")
-    return {
+    encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+    return (encoded if len(secret) >= MIN_LENGTH else set()) | {
         secret,
         quote(raw, safe=""),
         quote(raw),
@@ -37,8 +41,6 @@ def _spellings(secret: str) -> set[str]:
         repr(f'{secret}"')[1:-2],
         repr(raw + b'"')[2:-2],
         raw.decode("latin-1"),
-        base64.b64encode(raw).decode(),
-        base64.urlsafe_b64encode(raw).decode().rstrip("="),
     }
 
 
@@ -51,13 +53,17 @@ class Redactor:
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, name: str, secret: str) -> str:
-        """Registers a secret, or a value made from one, under a name; returns the value."""
+        """Registers a secret under a name; returns it."""
         for spelling in _spellings(secret):
             if spelling and spelling not in self._spellings:
                 self._spellings.add(spelling)
                 self._names.setdefault(spelling.casefold(), name)
                 self._pattern = None
         return secret
+
+    def add_derived(self, name: str, value: str) -> str:
+        """Registers a value made from a secret, unless it is too short to tell anything; returns it."""
+        return self.add(name, value) if len(value) >= MIN_LENGTH else value
 
     def text(self, text: str) -> str:
         """The text with every registered secret replaced by `<redacted:NAME>`, and a lone surrogate by its escape."""

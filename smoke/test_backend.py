@@ -48,7 +48,7 @@ def test_guard_refuses(backend: Backend, environment: Environment, make: Callabl
     (link,) = person.links
     caller = Caller(backend.service.authorization, make(environment.credential("internal_admin_secret")))
     if isinstance(caller.secret, str):
-        backend.redactor.add("internal_admin_secret, wrong", caller.secret)
+        backend.redactor.add_derived("internal_admin_secret, wrong", caller.secret)
     exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
     expect.status(exchange, {403}, what="a toggle without the right secret")
 

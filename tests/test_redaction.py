@@ -150,3 +150,18 @@ def test_what_no_file_or_pipe_takes_becomes_text() -> None:
 def test_a_secret_with_quotes_is_found_in_a_repr_with_other_quotes() -> None:
     secret = "it's-a-secret"
     assert "secret" not in redactor_of(name=secret).text(repr(f'"{secret}"'))
+
+
+@pytest.mark.parametrize("piece", ["Q!", "I!", "u", "acc"])
+def test_short_pieces_of_secrets_leave_ordinary_words_alone(piece: str) -> None:
+    """In base64 `Q!` is `USE`, which is in `clauses`: a report without its keys is no report."""
+    redactor = Redactor()
+    redactor.add_derived("secret, its first character", piece)
+    assert redactor.value({"clauses": ["passed", "accepted"]}) == {"clauses": ["passed", "accepted"]}
+
+
+def test_short_secrets_are_redacted_as_they_stand() -> None:
+    """A secret of two characters is redacted where it stands, and not as base64, which ordinary words contain."""
+    redactor = Redactor()
+    redactor.add("secret", "Q!")
+    assert redactor.value({"clauses": "is Q!"}) == {"clauses": "is <redacted:secret>"}

@@ -136,7 +136,7 @@ def _unsigned(token: str) -> str:
 def _made_from_admin(name: str, make: Callable[[str], str]) -> Callable[[App], Session]:
     def session(app: App) -> Session:
         token = make(app.environment.credential("app_admin_token"))
-        return app.session(app.redactor.add(f"app_admin_token, {name}", token))
+        return app.session(app.redactor.add_derived(f"app_admin_token, {name}", token))
 
     return session
 

@@ -37,7 +37,7 @@ def _secret(backend: Backend) -> str:
 
 def _wrong(backend: Backend, name: str, value: str, right: str) -> str:
     """A value made from a secret; where the making changed nothing (no letters, say), one more character does."""
-    return backend.redactor.add(name, value if value.strip() != right else f"{value}x")
+    return backend.redactor.add_derived(name, value if value.strip() != right else f"{value}x")
 
 
 def with_secret(name: str, make: Callable[[str], str]) -> MakeCaller:
@@ -55,7 +55,7 @@ def with_token(name: str, make: Callable[[Backend], str], *, secret: bool = True
     """A token made from the service's, sent with the right secret or without one."""
 
     def caller(backend: Backend) -> Caller:
-        token = backend.redactor.add(f"token, {name}", make(backend))
+        token = backend.redactor.add_derived(f"token, {name}", make(backend))
         return Caller(f"{scheme} {token}", _secret(backend) if secret else None)
 
     return caller

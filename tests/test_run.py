@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CLI = [sys.executable, "-m", "conformance", "run"]
 # clauses of each kind of test: a matrix, properties, concurrency
-SOME = "AUTH-02,AUTH-08,TOG-05,TOG-09,PHO-09"
+SOME = "AUTH-02,AUTH-08,TOG-05,TOG-09,PHO-09,FALL-06,SYNC-04,PRX-04"
 
 
 def verdicts(folder: Path, *arguments: str, clauses: str = SOME) -> dict[str, str]:

@@ -67,7 +67,7 @@ def test_wheel_runs_in_a_teams_folder(installed: Path, elsewhere: Path, workers:
         str(installed / "trr-conformance"),
         "run",
         "--clause",
-        "TOG-03,PHO-1*",
+        "TOG-03,PHO-1*,FALL-02,PRX-03",
         "--report-dir",
         "out",
         "-n",
@@ -79,7 +79,14 @@ def test_wheel_runs_in_a_teams_folder(installed: Path, elsewhere: Path, workers:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((elsewhere / "out" / "report.json").read_text(encoding="utf-8"))
-    assert [c["id"] for c in report["clauses"] if c["verdict"] == "passed"] == ["PHO-10", "PHO-11", "PHO-12", "TOG-03"]
+    assert [c["id"] for c in report["clauses"] if c["verdict"] == "passed"] == [
+        "FALL-02",
+        "PHO-10",
+        "PHO-11",
+        "PHO-12",
+        "PRX-03",
+        "TOG-03",
+    ]
 
 
 def test_wheel_lists_rogues(installed: Path, elsewhere: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,14 +52,6 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
     """A Postgres for those that need one: the reference's."""
@@ -73,9 +64,9 @@ def database_url() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("different", IMPLEMENTATIONS, ids=lambda different: different.name)
-def test_no_false_alarm(different: Different, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_no_false_alarm(different: Different, tmp_path: Path, free_port: int, request: pytest.FixtureRequest) -> None:
     """No MUST fails, no SHOULD but those that it breaks on purpose, and all else is verified."""
-    stub = f"127.0.0.1:{free_port()}"
+    stub = f"127.0.0.1:{free_port}"
     script, *options = different.command
     if different.target != "backend":
         options += ["--trr-api-url", f"http://{stub}"]

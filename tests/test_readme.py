@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,22 +66,14 @@ def test_make_target_exists(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize(
     "target, clause, port", [("screenalytics", "FALL-01", 8001), ("app", "PRX-03", 3000)], ids=["screenalytics", "app"]
 )
-def test_consumer_command(target: str, clause: str, port: int, tmp_path: Path) -> None:
+def test_consumer_command(target: str, clause: str, port: int, tmp_path: Path, free_port: int) -> None:
     """The README's file and command check a service that was started with `TRR_API_URL` at the stub."""
     (file,) = (block for language, block in BLOCKS if language == "toml" and f"{target}_url" in block)
     (command,) = (command for command in COMMANDS if f"--env-file {target}.toml" in command)
-    stub = free_port()
+    stub = free_port
     start = [*CLI, "serve", "--only", target, "--trr-api-url", f"http://127.0.0.1:{stub}", "--json"]
     process = subprocess.Popen(start, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:

@@ -144,8 +144,6 @@ AUTHORIZATIONS: tuple[bytes, ...] = (
     b"=",
 )
 
-CREDENTIAL_FREE = Caller()
-
 
 @pytest.mark.clause("GEN-01")
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in BODIES.items()])

@@ -58,6 +58,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--allow-writes", action="store_true", help="on production: toggle the fixtures' own link, and put it back")
     add("--no-probes", action="store_true", help="on production: send no refusal probes")
     add("--rogue", metavar="NAME", help="run the bundled reference with this fault")
+    add("--no-shrinking", action="store_true", help="show a failure as it was drawn, without looking for a simpler one")
+    add("--prefork", metavar="SOCKET", help="fork the bundled reference from this `python -m reference --prefork`")
     add("--request-timeout", type=float, default=10.0, metavar="SECONDS", help="time limit of one request")
     add("--record-requests", metavar="DIR", help="write every request down there, with its secrets")
 
@@ -170,7 +172,7 @@ class Run:
         self.targets: tuple[str, ...] = tuple(option.target or environment.TARGETS)
         if source is not None:
             self._use(source)
-        profiles.load(self.profile)
+        profiles.load(self.profile, shrinking=not option.no_shrinking)
         # the public way to set it, before hypothesis' own plugin reads it
         config.option.hypothesis_seed = str(self.seed)
         if config.option.tbstyle == "auto":
@@ -227,7 +229,9 @@ class Run:
                 extra = ["--trr-api-url", self.lab.stub_url] if self.lab is not None else []
                 for target in self.config.option.target or ():
                     extra += ["--only", target]
-                self.reference = BundledReference(rogue=self.config.option.rogue, extra=extra)
+                self.reference = BundledReference(
+                    rogue=self.config.option.rogue, extra=extra, prefork=self.config.option.prefork
+                )
                 self._use(self.reference.source)
             unknown = [
                 p for p in _split(self.config.option.require) if p.lower() != "all" and not self.contracts.select([p])

@@ -16,8 +16,9 @@ MAX_SIZE = {"quick": 8, "default": 12, "thorough": 48}
 """Links in a generated gallery, at most: always less than anybody's page."""
 
 
-def load(profile: str) -> None:
+def load(profile: str, *, shrinking: bool = True) -> None:
     """Makes a profile the one in force: always random by the run's seed, never from an example database."""
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     hypothesis.settings.register_profile(
         f"conformance-{profile}",
         derandomize=False,
@@ -28,7 +29,7 @@ def load(profile: str) -> None:
         report_multiple_bugs=False,
         print_blob=False,
         suppress_health_check=list(hypothesis.HealthCheck),
-        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        phases=[*phases, hypothesis.Phase.shrink] if shrinking else phases,
     )
     hypothesis.settings.load_profile(f"conformance-{profile}")
     # hypothesis has no setting for it: over HTTP its own five minutes would be spent on one failure

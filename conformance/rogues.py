@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from conformance import bundled
+from conformance.errors import TargetUnreachable
+
+_LIMIT_S = 900
 
 
 @dataclass(frozen=True)
@@ -70,34 +77,99 @@ def judge(rogue: Listed, failed: Sequence[str], seconds: float) -> Row:
     )
 
 
-def try_out(rogue: Listed, options: Sequence[str]) -> Row:
-    """Runs the suite of the rogue's target against it: the quick profile, and the default one where that misses it."""
-    row = _try_out(rogue, ["--profile", "quick", *options])
-    if row.caught or "--profile" in options:
-        return row
-    again = _try_out(rogue, options)
-    return replace(again, seconds=round(row.seconds + again.seconds, 2))
+@dataclass(frozen=True)
+class _Attempt:
+    """One run of the suite against a rogue, in a fork of this process."""
+
+    rogue: Listed
+    options: tuple[str, ...]
+    before_s: float = 0.0
+    """What earlier attempts took."""
 
 
-def _try_out(rogue: Listed, options: Sequence[str]) -> Row:
-    """One run in a process of its own."""
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="trr-rogue-") as folder:
-        command = bundled.command(
-            *("run", "--rogue", rogue.name, "--target", rogue.target, "-n", "0", "--report-dir", folder, *options),
-            module="conformance",
+def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int) -> Iterator[Row]:
+    """Runs the suite of its target against each rogue, so many at a time; rows come as they are done.
+
+    The quick profile is tried first, and the default one where that misses the rogue, unless `options` name a profile.
+    """
+    _import_what_every_run_does()
+    own_profile = any(option.startswith("--profile") for option in options)
+    quick = () if own_profile else ("--profile", "quick")
+    with _prefork() as prefork, tempfile.TemporaryDirectory(prefix="trr-rogues-") as folder:
+        given = (*options, "--no-shrinking", "--prefork", prefork)
+        waiting = deque(_Attempt(rogue, (*quick, *given)) for rogue in chosen)
+        running: dict[int, tuple[_Attempt, Path, float]] = {}
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                attempt = waiting.popleft()
+                place = Path(folder) / f"{attempt.rogue.name}-{len(attempt.options)}"
+                place.mkdir()
+                running[_fork(attempt, place)] = attempt, place, time.monotonic()
+            pid, status = os.wait()
+            if pid not in running:  # the preforking reference has ended: every run says so
+                continue
+            attempt, place, started = running.pop(pid)
+            failed = _read_report(attempt.rogue, place, os.waitstatus_to_exitcode(status))
+            row = judge(attempt.rogue, failed, attempt.before_s + time.monotonic() - started)
+            shutil.rmtree(place)
+            if row.caught or attempt.options == given or own_profile:
+                yield row
+            else:
+                waiting.appendleft(_Attempt(attempt.rogue, given, row.seconds))
+
+
+def _import_what_every_run_does() -> None:
+    """Imports it once, before the forks."""
+    for module in ("conformance.cli", "conformance.fixtures", "conformance.strategies", "schemathesis", "psycopg"):
+        importlib.import_module(module)
+
+
+@contextmanager
+def _prefork() -> Iterator[str]:
+    """A reference that the runs' own are forked from: the address of its socket."""
+    with tempfile.TemporaryDirectory(prefix="trr-prefork-") as folder:
+        path = str(Path(folder) / "socket")
+        process = subprocess.Popen(
+            bundled.command("--prefork", path), env=bundled.variables(), stdout=subprocess.PIPE, text=True
         )
-        done = subprocess.run(
-            command, env=bundled.variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        assert process.stdout is not None
         try:
-            failed = failed_clauses(
-                json.loads((Path(folder) / "report.json").read_text(encoding="utf-8")), rogue.breaks
-            )
-        except (OSError, ValueError, KeyError) as error:
-            print(f"{rogue.name}: no report: {error!r} (exit {done.returncode})\n{done.stdout}", file=sys.stderr)
-            failed = ()
-    return judge(rogue, failed, time.monotonic() - started)
+            if not process.stdout.readline():
+                raise TargetUnreachable("the bundled reference did not start; what it said is above")
+            yield path
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _fork(attempt: _Attempt, place: Path) -> int:
+    """Starts an attempt in a fork; its output and its report come to lie at `place`."""
+    from conformance import cli
+
+    sys.stdout.flush()
+    if pid := os.fork():
+        return pid
+    code = 3
+    try:
+        signal.alarm(_LIMIT_S)  # ends a run that hangs
+        output = os.open(place / "output.txt", os.O_WRONLY | os.O_CREAT)
+        for number in (1, 2):
+            os.dup2(output, number)
+        selected = ("--rogue", attempt.rogue.name, "--target", attempt.rogue.target)
+        code = cli.main(["run", *selected, "-n", "0", "--report-dir", str(place), *attempt.options])
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _read_report(rogue: Listed, place: Path, code: int) -> tuple[str, ...]:
+    """The clauses that failed in the attempt at `place`, none where it left no report."""
+    try:
+        return failed_clauses(json.loads((place / "report.json").read_text(encoding="utf-8")), rogue.breaks)
+    except (OSError, ValueError, KeyError) as error:
+        said = (place / "output.txt").read_text(encoding="utf-8", errors="replace")
+        print(f"{rogue.name}: no report: {error!r} (exit {code})\n{said}", file=sys.stderr)
+        return ()
 
 
 def _line(row: Row) -> str:
@@ -137,10 +209,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     started = time.monotonic()
     rows: list[Row] = []
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for row in pool.map(lambda rogue: try_out(rogue, suite_options), chosen):
-            rows.append(row)
-            print(_line(row), flush=True)
+    for row in matrix(chosen, suite_options, options.jobs):
+        rows.append(row)
+        print(_line(row), flush=True)
+    order = [rogue.name for rogue in chosen]
+    rows.sort(key=lambda row: order.index(row.name))
     if options.output:
         path = Path(options.output)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,8 +20,15 @@ if TYPE_CHECKING:
 SERVICES = ("backend", "app", "screenalytics")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop (0); 4 for bad usage, and for a database or a rogue that can't be had."""
+MakeDatabases = Callable[[Sequence[str]], Mapping[str, str]]
+"""Makes a database for each of the services that has one: service → URL."""
+
+
+def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases | None = None) -> int:
+    """Serve until told to stop (0); 4 for bad usage, and for a database or a rogue that can't be had.
+
+    The databases are this process's own, removed at its end, unless somebody else makes them.
+    """
     parser = argparse.ArgumentParser(prog="python -m reference", description="Run the reference system.")
     parser.add_argument("--rogue", metavar="NAME", help="run it with this one fault")
     parser.add_argument("--list-rogues", action="store_true", help="print the rogues and stop")
@@ -31,9 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--database-url", metavar="URL", help="create databases on this server, and drop them at the end"
     )
     parser.add_argument("--json", action="store_true", help="print JSON on one line instead of an environment file")
+    parser.add_argument("--prefork", metavar="SOCKET", help="serve worlds as they are asked for on this Unix socket")
     options = parser.parse_args(arguments)
     if options.list_rogues:
         return list_rogues(options.json)
+    if options.prefork:
+        from reference import prefork
+
+        return prefork.run(Path(options.prefork), SERVICES, main)
     services = [service for service in SERVICES if service in (options.only or SERVICES)]
     try:
         trr_api_url = None if options.trr_api_url is None else http_url(options.trr_api_url)
@@ -41,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"--only {services[0]} needs --trr-api-url: no backend is started")
     except ValueError as error:
         return usage_error(str(error))
-    return run(services, options.rogue, trr_api_url, options.database_url, options.json)
+    serve = partial(serve_world, services, options.rogue, trr_api_url, options.json)
+    return run(services, options.database_url, serve) if make_databases is None else serve(make_databases)
 
 
 def http_url(text: str) -> str:
@@ -72,11 +87,9 @@ def list_rogues(as_json: bool) -> int:
     return 0
 
 
-def run(
-    services: Sequence[str], rogue_name: str | None, trr_api_url: str | None, database_url: str | None, as_json: bool
-) -> int:
-    """Start the databases and the services, print the environment once all answer, and serve."""
-    from reference.serving import serve, stop_with_parent
+def run(services: Sequence[str], database_url: str | None, serve: Callable[[MakeDatabases], int]) -> int:
+    """Start the databases, serve on them, and remove them."""
+    from reference.serving import stop_with_parent
 
     stop_with_parent()
     # Left in this order: the warden ends whatever still starts, and the background task with it.
@@ -85,17 +98,29 @@ def run(
 
         # The databases start while the services are imported.
         starting = background.submit(database.start, database_url, services, warden)
+        return serve(lambda services: starting.result())
 
-        from reference.world import World
 
-        try:
-            rogue = find_rogue(rogue_name, services)
-            databases = starting.result()
-        except (KeyError, database.DatabaseError) as error:
-            return usage_error(error.args[0])
-        world = World(services, databases, trr_api_url, rogue)
-        text = world.environment.json() if as_json else world.environment.toml()
-        serve(world.services, lambda: print(text, end="", flush=True))
+def serve_world(
+    services: Sequence[str],
+    rogue_name: str | None,
+    trr_api_url: str | None,
+    as_json: bool,
+    make_databases: MakeDatabases,
+) -> int:
+    """Print the environment once all services answer, and serve until told to stop."""
+    from reference.database import DatabaseError
+    from reference.serving import serve
+    from reference.world import World
+
+    try:
+        rogue = find_rogue(rogue_name, services)
+        databases = make_databases(services)
+    except (KeyError, DatabaseError) as error:
+        return usage_error(error.args[0])
+    world = World(services, databases, trr_api_url, rogue)
+    text = world.environment.json() if as_json else world.environment.toml()
+    serve(world.services, lambda: print(text, end="", flush=True))
     return 0
 
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import LiteralString
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -38,7 +39,7 @@ def start(url: str | None, services: Iterable[str], warden: Warden) -> Mapping[s
 
     They are on the server at `url`, or in a cluster of our own where that is None; the warden removes them.
     """
-    server = _embedded(warden) if url is None else url
+    server = embedded(warden) if url is None else url
     named = [service for service in services if service in SCHEMAS]
     try:
         with ThreadPoolExecutor() as together:
@@ -48,7 +49,7 @@ def start(url: str | None, services: Iterable[str], warden: Warden) -> Mapping[s
         raise DatabaseError(f"{'--database-url' if url else 'the embedded PostgreSQL'}: {one_line(error)}") from error
 
 
-def _embedded(warden: Warden) -> str:
+def embedded(warden: Warden) -> str:
     """Start a cluster of our own in a temporary folder and return its URL (a Unix socket)."""
     folder = Path(tempfile.gettempdir()).resolve() / f"trr-reference-{secrets.token_hex(6)}"
     warden.remove_folder(folder)
@@ -78,6 +79,24 @@ def _create(server: str, service: str, warden: Warden | None) -> str:
     with psycopg.connect(url) as connection:
         connection.execute(schema.read_bytes())
     return url
+
+
+def copy(template: str) -> str:
+    """A new database on the same server, made like the one at URL `template`, which nobody is connected to."""
+    original = conninfo_to_dict(template)["dbname"]
+    name = f"{original}_{secrets.token_hex(4)}"
+    _administer(template, "create database {} template {} strategy file_copy", name, str(original))
+    return with_database(template, name)
+
+
+def drop(url: str) -> None:
+    """Drop the database at `url`, whoever is connected to it."""
+    _administer(url, "drop database if exists {} with (force)", str(conninfo_to_dict(url)["dbname"]))
+
+
+def _administer(url: str, statement: LiteralString, *names: str) -> None:
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def with_database(url: str, name: str) -> str:

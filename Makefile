@@ -14,13 +14,14 @@ ENV ?=
 BACKEND_URL ?=
 APP_URL ?=
 SCREENALYTICS_URL ?=
+BASE ?=
 ARGS ?=
 
 selection = $(if $(TARGET),--target $(TARGET)) $(if $(ENV),--env $(ENV)) $(if $(ENV_FILE),--env-file $(ENV_FILE)) \
 	$(if $(BACKEND_URL),--backend-url $(BACKEND_URL)) $(if $(APP_URL),--app-url $(APP_URL)) \
 	$(if $(SCREENALYTICS_URL),--screenalytics-url $(SCREENALYTICS_URL))
 
-.PHONY: conformance test rogues bench lint clean
+.PHONY: conformance test rogues bench contracts lint clean
 
 ## check a target: the bundled reference, or TARGET=… ENV_FILE=…, or BACKEND_URL=…; more options in ARGS
 conformance: $(READY)
@@ -37,6 +38,11 @@ rogues: $(READY)
 ## measure
 bench: $(READY)
 	$(BIN)/python -m conformance.bench --output build/bench.json $(ARGS)
+
+## check the contracts; with BASE=… (a git revision, a folder, a released version) also what changed since, and for whom
+contracts: $(READY)
+	$(BIN)/trr-conformance contracts check
+	$(if $(BASE),$(BIN)/trr-conformance contracts diff $(BASE))
 
 ## ruff and mypy
 lint: $(READY)

@@ -1,8 +1,15 @@
 """Checks whether a system keeps the promises in `contracts`: the harness, and the suites by target."""
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("trr-conformance")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+checkout"
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when it is asked for: that takes longer than to trace a log of many thousand lines."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("trr-conformance")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+checkout"

@@ -6,16 +6,18 @@ import json
 import uuid
 from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from conformance import rawhttp
 from conformance.environment import Environment
 from conformance.errors import NotVerified, PremiseBroken
-from conformance.exchange import Client, Exchange, Header, Request
+from conformance.exchange import Client, Exchange, Header, Incoming, Request
 from conformance.lab import Answer, Call, Lab, answers
 from conformance.redaction import Redactor
+from conformance.states import ProviderStates
 
 SESSION_COOKIE = "__session"
 CONTENT_TYPE: Header = ("Content-Type", "application/json")
@@ -73,18 +75,41 @@ def media_routes(marker: str) -> tuple[MediaRoute, ...]:
     )
 
 
-class App:
-    """A TRR-APP at some address, and the lab that it takes for its backend."""
+@dataclass(frozen=True)
+class Import:
+    """An import of some images of a fresh page into a fresh season."""
 
-    def __init__(
-        self, environment: Environment, client: Client, lab: Lab, redactor: Redactor, *, timeout_s: float
-    ) -> None:
+    count: int
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def page(self) -> str:
+        """The page's address, by which the lab's script for it goes."""
+        return f"https://pages.trr-conformance.invalid/{self.key}"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The images' addresses."""
+        return tuple(f"{self.page}/{number}.jpg" for number in range(1, self.count + 1))
+
+    @property
+    def body(self) -> bytes:
+        """The request, as the browser sends it."""
+        images = [
+            {"candidate_id": f"image-{number}", "url": url, "caption": None, "kind": "promo"}
+            for number, url in enumerate(self.urls, 1)
+        ]
+        order = {"entity_type": "season", "season_id": self.key, "source_url": self.page, "images": images}
+        return json.dumps(order).encode()
+
+
+class Browser:
+    """A TRR-APP at some address, as a browser uses it."""
+
+    def __init__(self, environment: Environment, client: Client, redactor: Redactor) -> None:
         self.environment = environment
         self.client = client
-        self.lab = lab
         self.redactor = redactor
-        self.timeout_s = timeout_s
-        self._known_to_work: Photo | None = None
         self.base_url: str = environment.need("app_url")
 
     # --- browsers ---
@@ -130,12 +155,56 @@ class App:
         body = None if route.body is None else json.dumps(route.body).encode()
         return self.client.send(Request(route.method, url, (*session.headers, CONTENT_TYPE), body))
 
+    def delete(self, asset_id: str, query: str = "") -> Exchange:
+        """Deletes an asset by the admin, with the query as it is."""
+        url = f"{self.base_url}/api/admin/trr-api/media-assets/{asset_id}{query}"
+        return self.client.send(Request("DELETE", url, self.admin.headers))
+
+    def act(self, asset_id: str, action: str) -> Exchange:
+        """Has the people in an image counted (`auto-count`) or text over it detected, by the admin."""
+        url = f"{self.base_url}/api/admin/trr-api/media-assets/{asset_id}/{action}?force=true"
+        return self.client.send(Request("POST", url, (*self.admin.headers, CONTENT_TYPE)))
+
+    def stream(self, order: Import, headers: Sequence[Header] = ()) -> AbstractContextManager[Incoming]:
+        """Imports by the admin, and hands the answer over as it comes."""
+        url = f"{self.base_url}/api/admin/scrape/import/stream"
+        lines = (*self.admin.headers, CONTENT_TYPE, *headers)
+        return self.client.stream(Request("POST", url, lines, order.body))
+
+    def backdrops(self, season_id: str, session: Session | None = None) -> Exchange:
+        """Asks for the backdrops that can be added to a season, by the admin unless `session` says otherwise."""
+        url = f"{self.base_url}/api/admin/trr-api/seasons/{season_id}/unassigned-backdrops"
+        return self.client.send(Request("GET", url, (self.admin if session is None else session).headers))
+
+    @property
+    def states(self) -> ProviderStates:
+        """The app's provider states."""
+        return ProviderStates(self.environment, self.client, "app_states_url")
+
     def raw(self, method: str, target: str, body: bytes | None, *, timeout_s: float) -> Exchange:
         """Sends a target as it is, by the admin."""
-        headers = (*self.admin.headers, CONTENT_TYPE)
+        headers = (("User-Agent", self.client.user_agent), *self.admin.headers, CONTENT_TYPE)
         return rawhttp.send(self.base_url, method, target, headers, body, timeout_s=timeout_s)
 
-    # --- the backend behind it ---
+    def secrets(self) -> dict[str, str]:
+        """The secrets that no browser may see, also in base64; raises NotVerified where they are not known."""
+        known = {key: self.environment.credential(key) for key in ("service_role_token", "internal_admin_secret")}
+        if short := next((key for key, secret in known.items() if len(secret) < 8), None):
+            raise NotVerified(f"credentials.{short} is too short to be told from ordinary words")
+        encoded = {f"{key} in base64": b64encode(secret.encode()).decode() for key, secret in known.items()}
+        return known | encoded
+
+
+class App(Browser):
+    """A TRR-APP, and the lab that it takes for its backend."""
+
+    def __init__(
+        self, environment: Environment, client: Client, lab: Lab, redactor: Redactor, *, timeout_s: float
+    ) -> None:
+        super().__init__(environment, client, redactor)
+        self.lab = lab
+        self.timeout_s = timeout_s
+        self._known_to_work: Photo | None = None
 
     def photo(self, *given: Answer) -> Photo:
         """A fresh photo, for whose toggles the backend answers so; as the contract says where nothing is given."""
@@ -175,14 +244,6 @@ class App:
     def where_it_should_go(self) -> str:
         """The advice to whoever has not told the app where the lab is."""
         return f"the app's TRR_API_URL has to be {self.lab.stub_url}"
-
-    def secrets(self) -> dict[str, str]:
-        """The secrets that no browser may see, also in base64; raises NotVerified where they are not known."""
-        known = {key: self.environment.credential(key) for key in ("service_role_token", "internal_admin_secret")}
-        if short := next((key for key, secret in known.items() if len(secret) < 8), None):
-            raise NotVerified(f"credentials.{short} is too short to be told from ordinary words")
-        encoded = {f"{key} in base64": b64encode(secret.encode()).decode() for key, secret in known.items()}
-        return known | encoded
 
 
 def shown(calls: Collection[Call]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,9 +21,14 @@ from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violati
 from conformance.exchange import Client, Exchange, Header, Request
 from conformance.redaction import Redactor
 from conformance.states import ProviderStates
+from conformance.undo import PATIENCE_S, Change, Journal, NotRestored, put_back
 from contracts import Contracts
 
 SECRET_HEADER = "X-TRR-Internal-Admin-Secret"
+DEFAULT_LIMIT = 200
+"""How many photos an answer has at most that was not asked for another `limit`."""
+MAX_PHOTOS = 20_000
+"""Of a person; what has more is taken for a list without an end."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,17 @@ class Backend:
         self._accepts_toggles: bool = False
         self._given = ExitStack()
         self._kept: Gallery | None = None
+        self.journal = Journal(environment)
+        self._borrowed: dict[str, Change] = {}
+        """The environment's own links that a test is at work on, until their first change is written down."""
 
     def another(self) -> Backend:
         """The same backend over a connection of its own, for another thread."""
-        return Backend(self.environment, self.client.another(), self.contracts, self.redactor, may_write=self.may_write)
+        another = Backend(
+            self.environment, self.client.another(), self.contracts, self.redactor, may_write=self.may_write
+        )
+        another._borrowed = self._borrowed
+        return another
 
     # --- callers ---
 
@@ -169,8 +181,8 @@ class Backend:
         `changes_nothing` marks the refusal probes that carry the flag's present value: they may be sent where nothing
         may be written.
         """
-        if not (self.may_write or changes_nothing):
-            raise NotVerified(f"{self.environment.name} is production: writing needs --allow-writes")
+        if not changes_nothing:
+            self.about_to_change(link_id)
         content = json.dumps({"facebank_seed": value}).encode() if body is None else body
         headers = (*(self.service if caller is None else caller).headers, ("Content-Type", "application/json"))
         return self.client.send(Request(method, self.toggle_url(person_id, link_id), headers, content))
@@ -213,6 +225,15 @@ class Backend:
             raise PremiseBroken(
                 "PHO-01", broken.message, expected=broken.expected, actual=broken.actual, exchange=exchange
             ) from None
+
+    def whole_listing(self, person_id: str, *, seed_only: bool) -> Listing:
+        """A person's photos, however many: where an answer may be a first page, the others follow it."""
+        listing = self.listing(person_id, seed_only)
+        rows, page = [*listing.rows], listing.rows
+        while len(page) >= DEFAULT_LIMIT and len(rows) < MAX_PHOTOS:
+            page = self.listing(person_id, seed_only, limit=DEFAULT_LIMIT, offset=len(rows)).rows
+            rows += page
+        return Listing(tuple(rows), listing.exchange)
 
     def snapshot(self, person_id: str) -> Snapshot:
         """A person's photos as they stand, read as a consumer reads them."""
@@ -273,15 +294,75 @@ class Backend:
             fixture = self.environment.fixture("seeded_person")
         except NotVerified:
             raise NotVerified("neither backend_states_url nor fixtures.seeded_person is set") from None
-        person_id = fixture["person_id"]
-        with FileLock(_lock_path(self._base, fixture["link_id"]), timeout=600):
-            flagged = fixture["served_url"] in self.listing(person_id, seed_only=True).urls
-            link = Link(fixture["link_id"], fixture["served_url"], flagged)
+        with self.borrowed_link(fixture) as gallery:
+            yield gallery
+
+    def own_link(self, fixture: Mapping[str, Any]) -> Link:
+        """The link of the environment's `seeded_person` as it is now.
+
+        Raises NotVerified where the photos do not show its flag, which could not be put back then.
+        """
+        served_url = fixture["served_url"]
+        shown = self.whole_listing(fixture["person_id"], seed_only=False).urls.count(served_url)
+        if shown != 1:
+            raise NotVerified(f"fixtures.seeded_person: {shown} of the person's photos have its served_url")
+        seeds = self.listing(fixture["person_id"], seed_only=True).urls
+        return Link(fixture["link_id"], served_url, served_url in seeds)
+
+    @contextmanager
+    def borrowed_link(self, fixture: Mapping[str, Any]) -> Iterator[Gallery]:
+        """The environment's own `seeded_person` with the link that may be toggled, which is put back at the end.
+
+        One run at a time uses it. What cannot be put back stays in the journal, for the end of the run.
+        """
+        link_id, served_url = fixture["link_id"], fixture["served_url"]
+        with FileLock(_lock_path(self._base, link_id), timeout=600):
+            if link_id in self.journal.changes():
+                raise NotVerified(f"link {link_id} is not put back yet")
+            link = self.own_link(fixture)
+            change = Change(fixture["person_id"], link_id, served_url, link.flagged)
+            self._borrowed[link_id.lower()] = change
+            interrupted = True
             try:
-                yield Gallery(person_id, (link,))
+                yield Gallery(change.person_id, (link,))
+                interrupted = False
             finally:
-                if self.may_write and self.is_seed(person_id, link) != flagged:
-                    self.set_flag(person_id, link, flagged)
+                if self._borrowed.pop(link_id.lower(), None) is None:
+                    with suppress(NotRestored):
+                        noted = self.journal.changes().get(link_id, change)
+                        self.put_back(noted, patience_s=2, interrupted=interrupted)
+
+    def about_to_change(self, link_id: str) -> None:
+        """Says that a link is going to be changed, by whatever way; a borrowed one is written down first.
+
+        Raises NotVerified where nothing may be written.
+        """
+        if not self.may_write:
+            raise NotVerified(f"{self.environment.name} is production: writing needs --allow-writes")
+        change = self._borrowed.pop(link_id.lower(), None)
+        if change is not None:
+            self.journal.note(change)
+
+    def put_back(self, change: Change, *, patience_s: float = PATIENCE_S, interrupted: bool = True) -> None:
+        """Gives a flag its first value again; raises NotRestored. `interrupted`: a write may be under way."""
+        patient = Backend(
+            self.environment,
+            self.client.another(gives_up=False),
+            self.contracts,
+            self.redactor,
+            may_write=True,  # what was written may be taken back
+        )
+
+        def read(change: Change) -> bool:
+            return change.served_url in patient.listing(change.person_id, seed_only=True).urls
+
+        def write(change: Change) -> None:
+            patient.set_flag(change.person_id, Link(change.link_id, change.served_url, change.first), change.first)
+
+        try:
+            put_back(self.journal, change, read, write, patience_s=patience_s, interrupted=interrupted)
+        finally:
+            patient.client.close()
 
     @contextmanager
     def some_person(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`make bench`: how long the default run takes, against a plain replay of the very same requests."""
+"""`make bench`: how long the default run takes, against a plain replay of its requests; and a trace, against grep."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import httpx
 
+import contracts
 from conformance import bundled
 from conformance.fallback import Fallback, Outcome, PhotosCall
+from conformance.trace.generate import generate
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -188,11 +190,113 @@ def measure_automaton(count: int = 1_000_000, people: int = 1_000) -> dict[str, 
     }
 
 
+def measure_schema_pairs() -> dict[str, Any]:
+    """Each schema of the contracts against itself with one member less, in both directions."""
+    from conformance.compat.linking import Document
+    from conformance.compat.rules import DIRECTIONS
+    from conformance.compat.schemas import compare
+
+    loaded = contracts.load()
+    schemas = {name: loaded.schema(name) for name in loaded.schemas}
+    others = {schema["$id"]: schema for schema in schemas.values()}
+    seconds = []
+    for schema in schemas.values():
+        for member in schema.get("properties", {}):
+            rest = {name: value for name, value in schema["properties"].items() if name != member}
+            for direction in DIRECTIONS:
+                started = time.perf_counter()
+                compare(Document(schema, others), Document({**schema, "properties": rest}, others), direction)
+                seconds.append(time.perf_counter() - started)
+    seconds.sort()
+    return {
+        "name": "schema pairs",
+        "pairs": len(seconds),
+        "median_ms": round(seconds[len(seconds) // 2] * 1000, 2),
+        "p95_ms": round(seconds[len(seconds) * 95 // 100] * 1000, 2),
+        "max_ms": round(seconds[-1] * 1000, 2),
+    }
+
+
+def measure_trace(
+    lines: int = 1_000_000, people: int = 1_000, *, broken: float = 0.0, rounds: int = 1
+) -> dict[str, Any]:
+    """`trr-conformance trace` over a generated log, its verdicts held to the known answers, next to `grep -c photos`.
+
+    Both are whole commands, in turn, the best of three; the peak is the process's own, also for a tenth of the log.
+    """
+    with tempfile.TemporaryDirectory(prefix="trr-bench-") as folder:
+        path, tenth = Path(folder) / "access.log", Path(folder) / "tenth.log"
+        answers = generate(path, lines=lines, people=people, rounds=rounds, broken=broken)
+        trace = bundled.command("trace", "--json", str(path), module="conformance")
+        runs = [(_watched(["grep", "-c", "photos", str(path)]), _watched(trace)) for _ in range(3)]
+        found = json.loads(runs[0][1].output)
+        generate(tenth, lines=lines // 10, people=people // 10, rounds=rounds, broken=broken)
+        of_tenth = _watched(bundled.command("trace", "--json", str(tenth), module="conformance"))
+        size = path.stat().st_size
+    told = {person["person_id"]: (person["verdict"], frozenset(person["clauses"])) for person in found["persons"]}
+    assert told == {
+        person_id: ("violating" if clauses else "conforming", clauses) for person_id, clauses in answers.clauses.items()
+    }
+    assert (found["lines"], found["photo_calls"]) == (answers.lines, answers.photo_calls)
+    assert found["broken_lines"] == answers.broken_lines
+    grep_s, trace_s = (min(run[index].wall_s for run in runs) for index in (0, 1))
+    grep_cpu_s, trace_cpu_s = (min(run[index].cpu_s for run in runs) for index in (0, 1))
+    return {
+        "name": "trace",
+        "lines": lines,
+        "mib": round(size / 2**20),
+        "people": people,
+        "photo_calls": answers.photo_calls,
+        "broken_lines": answers.broken_lines,
+        "seconds": round(trace_s, 3),
+        "lines_per_s": round(lines / trace_s),
+        "peak_mib": round(max(run[1].peak_bytes for run in runs) / 2**20, 1),
+        "peak_mib_of_a_tenth": round(of_tenth.peak_bytes / 2**20, 1),
+        "grep_s": round(grep_s, 3),
+        "ratio_to_grep": round(trace_s / grep_s, 2),
+        "cpu_ratio_to_grep": round(trace_cpu_s / grep_cpu_s, 2),
+    }
+
+
+class _Watched(NamedTuple):
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    output: bytes
+
+
+def _watched(command: Sequence[str]) -> _Watched:
+    """Runs a command; it may say by its exit code what it found."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=bundled.variables()) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.perf_counter() - started
+    # Linux counts in KiB, macOS in bytes
+    peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return _Watched(wall_s, usage.ru_utime + usage.ru_stime, peak_bytes, output)
+
+
 def _told(row: dict[str, Any]) -> str:
+    if row["name"] == "trace":
+        return (
+            f"trace: {row['lines']} lines ({row['mib']} MiB), "
+            f"{row['photo_calls']} photos calls of {row['people']} people, "
+            f"{row['broken_lines']} broken, in {row['seconds']} s, {row['lines_per_s']} lines/s, "
+            f"{row['peak_mib']} MiB at the most ({row['peak_mib_of_a_tenth']} MiB for a tenth); "
+            f"grep -c photos {row['grep_s']} s, ratio {row['ratio_to_grep']}, in CPU time {row['cpu_ratio_to_grep']}"
+        )
     if row["name"] == "automaton":
         return (
             f"automaton: {row['calls']} calls of {row['people']} people in {row['seconds']} s, "
             f"{row['calls_per_s']} calls/s, {row['peak_mib']} MiB at the most"
+        )
+    if row["name"] == "schema pairs":
+        return (
+            f"schema pairs: {row['pairs']}, median {row['median_ms']} ms, 95 in 100 within {row['p95_ms']} ms, "
+            f"{row['max_ms']} ms at the most"
         )
     if "requests" not in row:
         return f"{row['name']}: {row['wall_s']} s wall on {row['cores']} cores"
@@ -208,7 +312,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m conformance.bench", description=main.__doc__)
     parser.add_argument("--output", metavar="FILE", default="build/bench.json")
     options, run_arguments = parser.parse_known_args(list(arguments))
-    rows = [measure(run_arguments), measure_all(run_arguments), measure_automaton()]
+    rows = [measure(run_arguments), measure_all(run_arguments), measure_automaton(), measure_schema_pairs()]
+    # a log as it is, one line in a thousand a photos call; and one that is hard to read
+    rows += [measure_trace(people=525), measure_trace(broken=0.01, rounds=3)]
     path = Path(options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

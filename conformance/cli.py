@@ -1,20 +1,19 @@
-"""`trr-conformance`: the command line."""
+"""`trr-conformance`: the command line. Each command imports what it needs: a trace is over before pytest is loaded."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+import conformance
 
-from conformance import __version__, bundled
-from conformance.plugin import SMOKE, SUITES
+if TYPE_CHECKING:
+    from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _PYTEST_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
@@ -26,6 +25,8 @@ def workers() -> int:
 
 def run_pytest(folder: Path, arguments: Sequence[str]) -> int:
     """Runs a folder of ours under our own configuration, whatever folder and configuration we are called from."""
+    import pytest
+
     for name in _PYTEST_VARIABLES:
         os.environ.pop(name, None)
     given = set(arguments)
@@ -34,8 +35,8 @@ def run_pytest(folder: Path, arguments: Sequence[str]) -> int:
     )
     ours = [
         *("-p", "conformance.plugin"),
-        *("-c", str(PACKAGE / "run.ini")),
-        *("--rootdir", str(PACKAGE.parent)),
+        *("-c", os.path.join(PACKAGE, "run.ini")),
+        *("--rootdir", os.path.dirname(PACKAGE)),
         *("--confcutdir", str(folder)),
         *("-q", "--no-header"),
     ]
@@ -43,10 +44,14 @@ def run_pytest(folder: Path, arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    from conformance.plugin import SUITES
+
     return run_pytest(SUITES, arguments)
 
 
 def _smoke(arguments: Sequence[str]) -> int:
+    from conformance.plugin import SMOKE
+
     return run_pytest(SMOKE, ["-n", "0", *arguments])
 
 
@@ -54,6 +59,10 @@ def _command(module: str) -> Callable[[Sequence[str]], int]:
     """A command of another module, in a process of its own; nothing here imports the reference."""
 
     def command(arguments: Sequence[str]) -> int:
+        import subprocess
+
+        from conformance import bundled
+
         try:
             return subprocess.run(
                 bundled.command(*arguments, module=module), env=bundled.variables(), check=False
@@ -65,9 +74,33 @@ def _command(module: str) -> Callable[[Sequence[str]], int]:
 
 
 def _rogues(arguments: Sequence[str]) -> int:
-    from conformance import rogues  # only here: it is no part of a run
+    from conformance import rogues
 
     return rogues.main(arguments)
+
+
+def _trace(arguments: Sequence[str]) -> int:
+    from conformance.trace import cli
+
+    return cli.main(arguments)
+
+
+def _report(arguments: Sequence[str]) -> int:
+    from conformance import report
+
+    return report.main(arguments)
+
+
+def _contracts(arguments: Sequence[str]) -> int:
+    from conformance.compat import cli
+
+    return cli.contracts_main(arguments)
+
+
+def _drift(arguments: Sequence[str]) -> int:
+    from conformance.compat import cli
+
+    return cli.drift_main(arguments)
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
@@ -75,14 +108,17 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "smoke": (_smoke, "check a live environment: --env NAME"),
     "serve": (_command("reference"), "run the bundled reference; prints its addresses and a ready environment file"),
     "states": (_command("reference.states"), "serve the backend's provider states by SQL: --database-url URL"),
-    "stub": (_command("conformance.lab"), "play the backend for an app or a Screenalytics by hand"),
+    "stub": (_command("conformance.lab"), "play the backend, pages to scrape and the vision service by hand"),
+    "report": (_report, "make report.html and evidence.md anew from DIR/report.json"),
+    "trace": (_trace, "tell from access logs whether the importer kept the strict-fallback rule: FILE…"),
+    "contracts": (_contracts, "for authors of the contracts: check, diff BASE, diff-schema OLD NEW"),
+    "drift": (_drift, "hold a backend's own OpenAPI document against the contract, offline: OPENAPI"),
     "rogues": (_rogues, "list the rogues, or run each against the suite: --run"),
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script: one command, the rest of the words are the command's own."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+def _told(words: Sequence[str]) -> int:
+    """Help, the version, or what is wrong with the first word."""
     parser = argparse.ArgumentParser(
         prog="trr-conformance",
         description="Checks whether a system keeps the promises between TRR-Backend, TRR-APP and SCREENALYTICS.",
@@ -91,13 +127,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())
         + "\n\nrun and smoke take pytest's options and those of its group 'conformance' (trr-conformance run --help).",
     )
-    parser.add_argument("--version", action="version", version=f"trr-conformance {__version__}")
+    parser.add_argument("--version", action="version", version=f"trr-conformance {conformance.__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="command")
     try:
-        command = parser.parse_args(words[:1]).command
+        parser.parse_args(words[:1])
     except SystemExit as stop:
         return 4 if stop.code else 0
-    return COMMANDS[command][0](words[1:])
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script: one command, the rest of the words are the command's own."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = COMMANDS.get(words[0]) if words else None
+    return command[0](words[1:]) if command else _told(words)
 
 
 if __name__ == "__main__":

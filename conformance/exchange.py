@@ -13,9 +13,11 @@ import os
 import shlex
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -26,7 +28,7 @@ import httpcore
 import httpx
 
 from conformance import __version__
-from conformance.errors import NotVerified, TargetBroken
+from conformance.errors import NotVerified, TargetBroken, UsageError
 from conformance.redaction import Redactor
 
 Header = tuple[str, str | bytes]
@@ -40,10 +42,16 @@ class Failure(enum.Enum):
     """Why there is no usable response."""
 
     REFUSED = "the connection was refused"
+    UNRESOLVED = "the host name could not be resolved"
+    TLS = "the TLS connection could not be made"
     CLOSED = "the connection was closed without an answer"
     TIMEOUT = "there was no complete answer within the time limit"
     PROTOCOL = "the answer was not HTTP"
     TOO_LARGE = "the answer was larger than the limit"
+
+
+NOT_REACHED = frozenset({Failure.REFUSED, Failure.UNRESOLVED, Failure.TLS})
+"""The failures of requests that nobody has read."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +102,20 @@ class Exchange:
     failure: Failure | None
     started: float
     ended: float
+    detail: str = ""
+    """What the failure was about, where that helps: of TLS, what is wrong with the certificate."""
 
     @property
     def status(self) -> int:
-        """The status; raises NotVerified for 429 and a refused connection, TargetBroken without an answer."""
+        """The status; raises NotVerified for 429 and where nobody was reached, TargetBroken without an answer."""
         return self.answer.status
 
     @property
     def answer(self) -> Response:
         """The response of a request that deserves one; raises as `status` does."""
         if self.response is None:
-            problem = f"{self.request.method} {self.request.url}: {self.failure.value if self.failure else 'no answer'}"
-            if self.failure is Failure.REFUSED:
+            problem = f"{self.request.method} {self.request.url}: {self.outcome()}"
+            if self.failure in NOT_REACHED:
                 raise NotVerified(problem)
             raise TargetBroken(problem, self)
         if self.response.status == 429:
@@ -115,7 +125,8 @@ class Exchange:
     def outcome(self) -> str:
         """What came, in a few words: `403 Forbidden`, or why there is no answer."""
         if self.response is None:
-            return self.failure.value if self.failure else "no answer"
+            said = self.failure.value if self.failure else "no answer"
+            return f"{said}: {self.detail}" if self.detail else said
         phrase = httpx.codes.get_reason_phrase(self.response.status)
         return f"{self.response.status} {phrase}".strip()
 
@@ -234,8 +245,12 @@ class _DeadlineBackend(httpcore.NetworkBackend):
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """One context for all connections; `SSL_CERT_FILE` and `SSL_CERT_DIR` name a custom CA."""
-    return httpx.create_ssl_context()
+    """One context for all connections; `SSL_CERT_FILE` and `SSL_CERT_DIR` name a custom CA. Raises UsageError."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        named = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "the CA file")
+        raise UsageError(f"{named}: cannot be used: {error.strerror or error}") from None
 
 
 class _Connection:
@@ -248,6 +263,14 @@ class _Connection:
 
     def send(self, request: Request, headers: Sequence[Header], timeout_s: float) -> Response:
         """The response, read whole; raises one of `_TRANSPORT_ERRORS` or `_TooLarge`."""
+        with self.open(request, headers, timeout_s) as received:
+            body = b"".join(_limited(received.iter_stream()))
+            response = Response(received.status, _fields(received), body)
+        return response if response.header("Content-Encoding") is None else _decoded(response)
+
+    @contextmanager
+    def open(self, request: Request, headers: Sequence[Header], timeout_s: float) -> Iterator[httpcore.Response]:
+        """The response as its head is there; raises one of `_TRANSPORT_ERRORS`, as does the reading of its body."""
         self._backend.deadline = time.monotonic() + timeout_s
         url, authority = _split(request.url)
         lines = [(b"Host", authority)]
@@ -255,10 +278,7 @@ class _Connection:
         if request.body is not None:
             lines.append((b"Content-Length", b"%d" % len(request.body)))
         with self._pool(url).stream(request.method, url, headers=lines, content=request.body) as received:
-            body = b"".join(_limited(received.iter_stream()))
-        fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in received.headers)
-        response = Response(received.status, fields, body)
-        return response if response.header("Content-Encoding") is None else _decoded(response)
+            yield received
 
     def _pool(self, url: httpcore.URL) -> httpcore.ConnectionPool:
         pool = self._pools.get(url.scheme)
@@ -285,9 +305,13 @@ def _split(url: str) -> tuple[httpcore.URL, bytes]:
     return httpcore.URL(scheme=scheme, host=parts.hostname or "", port=parts.port, target=target), authority.encode()
 
 
+def _fields(received: httpcore.Response) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in received.headers)
+
+
 def _decoded(response: Response) -> Response:
     """The response without its Content-Encoding: we ask for none, and a server may send one all the same."""
-    if (response.header("Content-Encoding") or "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+    if not _is_deflated(response):
         return response
     # by zlib itself: httpx inflates a whole chunk at once, however large it becomes
     decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
@@ -295,6 +319,15 @@ def _decoded(response: Response) -> Response:
     if not decoder.eof:
         raise zlib.error("cut short")
     return Response(response.status, response.headers, body)
+
+
+def _is_deflated(response: Response) -> bool:
+    return (response.header("Content-Encoding") or "").strip().lower() in ("gzip", "x-gzip", "deflate")
+
+
+def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    return (decoder.decompress(piece, MAX_BODY_BYTES + 1) for piece in pieces)
 
 
 _FAILURES: tuple[tuple[tuple[type[Exception], ...], Failure], ...] = (
@@ -309,27 +342,125 @@ _TRANSPORT_ERRORS = tuple(error for errors, _ in _FAILURES for error in errors)
 def _failure(error: Exception) -> Failure:
     if isinstance(error, httpcore.RemoteProtocolError) and "disconnected" in str(error):
         return Failure.CLOSED
+    if isinstance(error, httpcore.ConnectError) and (cause := _cause(error)) is not None:
+        return Failure.TLS if isinstance(cause, ssl.SSLError) else Failure.UNRESOLVED
     return next(failure for errors, failure in _FAILURES if isinstance(error, errors))
+
+
+def _cause(error: BaseException | None) -> ssl.SSLError | socket.gaierror | None:
+    """Why a connection could not be made, where it is TLS or the name."""
+    while error is not None and not isinstance(error, ssl.SSLError | socket.gaierror):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _detail(error: Exception) -> str:
+    cause = _cause(error) if isinstance(error, httpcore.ConnectError) else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {cause.verify_message}"
+    return "" if cause is None else str(cause.strerror or cause)
+
+
+class Incoming:
+    """An answer that is still coming. Like `Client.send` it never raises for what a target does: it ends."""
+
+    def __init__(self, request: Request, connection: _Connection, headers: Sequence[Header], timeout_s: float) -> None:
+        self.request = request
+        self.failure: Failure | None = None
+        """Why there is no head, or why the body ended before its end; None while there is no reason."""
+        self._body = bytearray()
+        self._head: Response | None = None
+        self._connection = connection
+        self._detail = ""
+        self._given = ExitStack()
+        self._started = time.monotonic()
+        self._pieces: Iterator[bytes] = iter(())
+        try:
+            received = self._given.enter_context(connection.open(request, headers, timeout_s))
+        except _TRANSPORT_ERRORS as error:
+            self.failure, self._detail = _failure(error), _detail(error)
+        else:
+            self._head = Response(received.status, _fields(received), b"")
+            pieces = received.iter_stream()
+            self._pieces = filter(None, _limited(_inflated(pieces) if _is_deflated(self._head) else pieces))
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange as far as it has come; the answer's body is what was read of it."""
+        response = None if self._head is None else replace(self._head, body=bytes(self._body))
+        return Exchange(self.request, response, self.failure, self._started, time.monotonic(), self._detail)
+
+    def read(self) -> bytes:
+        """The next bytes of the body, as soon as there are any; none at its end, or where `failure` ended it."""
+        try:
+            piece = next(self._pieces, b"")
+        except _TooLarge:
+            self.failure, piece = Failure.TOO_LARGE, b""
+        except _TRANSPORT_ERRORS as error:
+            self.failure, piece = _failure(error), b""
+        self._body += piece
+        return piece
+
+    def close(self) -> None:
+        """Closes the connection: for the target, the client goes away."""
+        with suppress(*_TRANSPORT_ERRORS):
+            self._given.close()
+        self._connection.close()
+
+
+class Pace:
+    """So many requests per second at most, by all clients that share it."""
+
+    def __init__(self, per_s: float) -> None:
+        self._step_s = 1 / per_s
+        self._next_s = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Returns when it is the next request's turn."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next_s)
+            self._next_s = turn + self._step_s
+        time.sleep(turn - now)
 
 
 class Client:
     """Sends requests one after the other over one kept-alive connection; one client for each thread."""
 
-    def __init__(self, *, run_id: str, timeout_s: float = DEFAULT_TIMEOUT_S, record: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        record: Path | None = None,
+        pace: Pace | None = None,
+        gives_up: bool = True,
+    ) -> None:
+        """`record` is a folder where every request is written down; `pace` is for live systems."""
+        self.user_agent = f"trr-conformance/{__version__} (run {run_id})"
+        """The tool, its version and the run: what every request says, and how access logs know the suite."""
         self._headers: tuple[Header, ...] = (
-            ("User-Agent", f"trr-conformance/{__version__} (run {run_id})"),
+            ("User-Agent", self.user_agent),
             ("Accept", "*/*"),
             ("Accept-Encoding", "identity"),
         )
         self._timeout_s = timeout_s
         self._record = record
         self._run_id = run_id
+        self._pace = pace
+        self._gives_up = gives_up
         self._connection = _Connection()
         self._hangs = 0
 
-    def another(self) -> Client:
-        """A client of the same kind with a connection of its own, for another thread."""
-        return Client(run_id=self._run_id, timeout_s=self._timeout_s, record=self._record)
+    def another(self, *, gives_up: bool = True) -> Client:
+        """A client of the same kind with a connection of its own, for another thread.
+
+        One that does not give up asks a target again however often it has run into the time limit.
+        """
+        return Client(
+            run_id=self._run_id, timeout_s=self._timeout_s, record=self._record, pace=self._pace, gives_up=gives_up
+        )
 
     def close(self) -> None:
         """Closes the connection."""
@@ -348,26 +479,48 @@ class Client:
             again = self._send(fresh, request)
             fresh.close()
             # refused now: the first close was the target's end, and says more
-            if again.failure is not Failure.REFUSED:
+            if again.failure not in NOT_REACHED:
                 exchange = replace(again, started=exchange.started)
         self._write_down(exchange)
         return exchange
 
-    def _send(self, connection: _Connection, request: Request) -> Exchange:
-        if self._hangs >= 3:
+    @contextmanager
+    def stream(self, request: Request) -> Iterator[Incoming]:
+        """Sends the request over a connection of its own, and hands its answer over piece by piece.
+
+        The time limit is that of a whole exchange. The connection is closed at the end, read to its end or not.
+        """
+        self._may_ask(request)
+        connection = _Connection(keepalive=False)
+        incoming = Incoming(request, connection, self._headers, self._timeout_s)
+        try:
+            yield incoming
+        finally:
+            incoming.close()
+            self._hangs = self._hangs + 1 if incoming.failure is Failure.TIMEOUT else 0
+            self._write_down(incoming.exchange)
+
+    def _may_ask(self, request: Request) -> None:
+        """Gives a hanging target up, and waits for the next request's turn where the rate is limited."""
+        if self._hangs >= 3 and self._gives_up:
             raise TargetBroken(
                 f"{urlsplit(request.url).netloc} let {self._hangs} requests in a row run into the time limit"
             )
+        if self._pace is not None:
+            self._pace.wait()
+
+    def _send(self, connection: _Connection, request: Request) -> Exchange:
+        self._may_ask(request)
         started = time.monotonic()
-        response, failure = None, None
+        response, failure, detail = None, None, ""
         try:
             response = connection.send(request, self._headers, self._timeout_s)
         except _TooLarge:
             failure = Failure.TOO_LARGE
         except _TRANSPORT_ERRORS as error:
-            failure = _failure(error)
+            failure, detail = _failure(error), _detail(error)
         self._hangs = self._hangs + 1 if failure is Failure.TIMEOUT else 0
-        return Exchange(request, response, failure, started, time.monotonic())
+        return Exchange(request, response, failure, started, time.monotonic(), detail)
 
     def _write_down(self, exchange: Exchange) -> None:
         """Adds the exchange to the record that `make bench` replays."""

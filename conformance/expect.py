@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
 from collections.abc import Collection
@@ -130,6 +131,23 @@ def no_secret(exchange: Exchange, secrets: dict[str, str]) -> None:
                     actual=f"{part} contains {name}",
                     exchange=exchange,
                 )
+
+
+def has_message(exchange: Exchange) -> bool:
+    """Whether the answer says something: any text at all, in JSON a member or element that is text."""
+    text = exchange.answer.text
+    try:
+        return _says_something(json.loads(text))
+    except (ValueError, RecursionError):
+        return bool(text.strip())
+
+
+def _says_something(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_says_something, value.values()))
+    if isinstance(value, list):
+        return any(map(_says_something, value))
+    return isinstance(value, str) and bool(value.strip())
 
 
 def same_uuid(actual: Any, expected: str) -> bool:

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+from urllib.parse import parse_qsl
 
 DEFAULT_GAP_S = 600.0
 
@@ -59,8 +59,7 @@ class Breach(NamedTuple):
     calls: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Ruling:
+class Ruling(NamedTuple):
     """What is to be said of one person's calls so far."""
 
     verdict: Literal["conforming", "violating", "undecided"]
@@ -194,9 +193,18 @@ class Fallback:
             person.calls = person.fallback = True
             person.doubt = person.doubt or "the import began before the calls that are known"
 
+    def knows(self, person_id: str) -> bool:
+        """Whether the person had a call."""
+        return person_id in self._persons
+
     def persons(self) -> Iterator[str]:
         """The persons that had calls, in the order of their first one."""
         return iter(self._persons)
+
+    def fell_back(self, person_id: str) -> bool:
+        """Whether a fallback is the last that the person's latest import has."""
+        person = self._persons.get(person_id)
+        return person is not None and person.fallback
 
     def ruling(self, person_id: str) -> Ruling:
         """What is to be said of a person if no call follows; a person without calls conforms."""
@@ -213,6 +221,17 @@ class Fallback:
             found = tuple(breaches[clause] for clause in sorted(breaches))
             return Ruling("violating", found, "; ".join(f"{b.clause} at {_numbers(b.calls)}" for b in found))
         return Ruling("undecided", reason=doubt) if doubt is not None else Ruling("conforming")
+
+
+def read_query(query: str) -> tuple[bool | None, int]:
+    """What the query of a photos call says: `seed_only` (None unless once, as `true` or `false`), and the offset."""
+    said = parse_qsl(query, keep_blank_values=True)
+    seeds, offsets = ([value for name, value in said if name == key] for key in ("seed_only", "offset"))
+    offset = offsets[-1] if offsets else ""
+    return (
+        {"true": True, "false": False}.get(seeds[0]) if len(seeds) == 1 else None,
+        int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 19 else 0,
+    )
 
 
 def _numbers(calls: tuple[int, ...]) -> str:

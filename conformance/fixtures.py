@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from conformance.app import App
+from conformance.app import App, Browser
 from conformance.backend import Backend
 from conformance.environment import Environment
 from conformance.errors import NotVerified
 from conformance.lab import Lab
-from conformance.plugin import RUN, Run
-from conformance.screenalytics import Screenalytics
+from conformance.media import Media
+from conformance.plugin import OBSERVED, RUN, Run
+from conformance.screenalytics import FaceBank, Importer, Screenalytics
 
 
 @pytest.fixture(scope="session")
@@ -31,21 +32,75 @@ def environment(run: Run) -> Environment:
 @pytest.fixture(scope="session")
 def backend(run: Run) -> Iterator[Backend]:
     """The backend that is checked."""
-    client = run.client()
-    backend = Backend(run.environment, client, run.contracts, run.redactor, may_write=run.may_write)
+    backend = run.backend()
     yield backend
     backend.close()
+    backend.client.close()
+
+
+@pytest.fixture(scope="session")
+def every_listener(run: Run) -> Iterator[Lab | None]:
+    """The suite's own servers, whichever the environment has."""
+    lab = Lab(run.lab_url) if run.lab_url is not None else None
+    yield lab
+    if lab is not None:
+        lab.close()
+
+
+def _with(listener: str, lab: Lab | None) -> Lab:
+    if lab is None or listener not in lab.urls:
+        raise NotVerified(f"{listener} is not set")
+    return lab
+
+
+@pytest.fixture(scope="session")
+def lab(every_listener: Lab | None) -> Lab:
+    """The suite's own servers, which play the backend."""
+    return _with("stub_backend", every_listener)
+
+
+@pytest.fixture(scope="session")
+def origin(every_listener: Lab | None) -> Lab:
+    """The suite's own servers, which serve pages to scrape."""
+    return _with("page_origin", every_listener)
+
+
+@pytest.fixture(scope="session")
+def vision(every_listener: Lab | None) -> Lab:
+    """The suite's own servers, which play the vision service."""
+    return _with("stub_vision", every_listener)
+
+
+@pytest.fixture(scope="session")
+def media(run: Run, backend: Backend, every_listener: Lab | None) -> Iterator[Media]:
+    """The media workflow of the backend that is checked."""
+    media = Media(backend, every_listener, timeout_s=run.config.option.request_timeout)
+    yield media
+    media.close()
+
+
+@pytest.fixture(scope="session")
+def browser(run: Run) -> Iterator[Browser]:
+    """The app that is checked, before the backend that it has."""
+    client = run.client()
+    yield Browser(run.environment, client, run.redactor)
     client.close()
 
 
 @pytest.fixture(scope="session")
-def lab(run: Run) -> Iterator[Lab]:
-    """The suite's own servers, which play the backend."""
-    if run.lab_url is None:
-        raise NotVerified("stub_backend is not set")
-    lab = Lab(run.lab_url)
-    yield lab
-    lab.close()
+def importer(run: Run) -> Iterator[Importer]:
+    """The Screenalytics that is checked, with the backend that it has."""
+    importer = Importer(run.environment, run.client)
+    yield importer
+    importer.close()
+
+
+@pytest.fixture(scope="session")
+def face_bank(run: Run) -> Iterator[FaceBank]:
+    """What imports have left in the database of Screenalytics."""
+    face_bank = FaceBank(run.environment)
+    yield face_bank
+    face_bank.close()
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +123,13 @@ def screenalytics(run: Run, lab: Lab) -> Iterator[Screenalytics]:
 def chance(run: Run, request: pytest.FixtureRequest) -> random.Random:
     """Random choices that hypothesis does not make, the same again for the same seed and test."""
     return random.Random(f"{run.seed} {request.node.name}")
+
+
+@pytest.fixture
+def observe(run: Run, record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Notes for the evidence what a check saw: `observe(what was looked at, what came)`."""
+
+    def note(stage: str, observed: str) -> None:
+        record_property(OBSERVED, [run.redactor.text(stage), run.redactor.text(observed)])
+
+    return note

@@ -10,29 +10,41 @@ from __future__ import annotations
 
 import datetime
 import json
+import tempfile
 import time
 import uuid
 from collections.abc import Generator
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from filelock import ReadWriteLock
 
 import contracts
 from conformance import environment, profiles, report, results, terminal, waivers
+from conformance.backend import Backend
 from conformance.bundled import BundledReference
 from conformance.environment import EnvironmentSource
 from conformance.errors import TargetUnreachable, UsageError
-from conformance.exchange import Client, Failure, Request
-from conformance.lab import LabProcess
+from conformance.exchange import NOT_REACHED, Client, Pace, Request
+from conformance.lab import EVERY_LISTENER, LabProcess
 from conformance.redaction import Redactor
 from conformance.results import Claim, Judge
+from conformance.undo import PATIENCE_S, Journal, NotRestored, ended_like_by_ctrl_c, undisturbed
 from conformance.verdict import ExitCode, Judgement, Result, Terms, Verdict, judge
 from contracts import Contracts
 
 SUITES = Path(__file__).parent / "suites"
 SMOKE = Path(__file__).parent.parent / "smoke"
 ENVIRONMENTS = Path("smoke/environments.toml")
+PRODUCTION_RATE = 20.0
+"""Requests per second on production, at most."""
+
+OBSERVED = "observed"
+"""The property of a test that says what it saw, for the evidence: (what was looked at, what came)."""
 
 pytest_plugins = ["conformance.fixtures"]
 
@@ -44,6 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--env-file", metavar="PATH", help="the environment file (default: smoke/environments.toml)")
     for key in environment.URL_KEYS:
         add(f"--{key.replace('_', '-')}", metavar="URL", help=f"{key} of an environment made on the command line")
+    add(
+        "--badge-junit", metavar="PATH", help="badge_junit of any environment: the JUnit file of a run over the vectors"
+    )
     add("--target", action="append", metavar="NAME", help="check only this target: backend, app or screenalytics")
     add("--clause", action="append", metavar="PATTERN", help="check only these clauses: AUTH-03, 'TOG-*'")
     add(
@@ -52,29 +67,64 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     # --strict is pytest's own option; here it also makes a SHOULD that fails fail the run
     add("--waivers", metavar="PATH", help="accepted failures")
     add("--write-waivers", metavar="PATH", help="draft waivers for what failed")
-    add("--report-dir", metavar="DIR", help="write report.json there")
+    add("--report-dir", metavar="DIR", help="write report.json, report.html and evidence.md there")
     add("--profile", choices=profiles.PROFILES, default="default", help="how hard to try")
+    add("--replay", metavar="PATH", help="run again what failed in this report.json, with its seed and profile")
     add("--seed", type=int, default=profiles.DEFAULT_SEED, help="what the random choices are made from")
     add("--allow-writes", action="store_true", help="on production: toggle the fixtures' own link, and put it back")
+    add("--restore", action="store_true", help="put back what an earlier run left changed, and check nothing")
     add("--no-probes", action="store_true", help="on production: send no refusal probes")
+    add(
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        metavar="SECONDS",
+        help="how long a system may be away at the end before what was changed there is given up (default %(default)g)",
+    )
     add("--rogue", metavar="NAME", help="run the bundled reference with this fault")
     add("--no-shrinking", action="store_true", help="show a failure as it was drawn, without looking for a simpler one")
+    add("--trace-calls", metavar="DIR", help="write down which tests ran when, and what the bundled reference did when")
+    add("--tests", metavar="FILE", help="run only the tests that this JSON list names")
     add("--prefork", metavar="SOCKET", help="fork the bundled reference from this `python -m reference --prefork`")
     add("--request-timeout", type=float, default=10.0, metavar="SECONDS", help="time limit of one request")
     add("--record-requests", metavar="DIR", help="write every request down there, with its secrets")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Before xdist looks at `-n`: on production, one process sends one request at a time."""
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Before xdist looks at `-n`: a live system gets one request at a time. `--restore` ends here."""
     source = None if _is_worker(config) else _source(config)
-    if source is not None and source.table.get("production") is True and hasattr(config.option, "numprocesses"):
+    if config.option.restore:
+        return _restore(config, source)
+    is_live = source is not None and source.table.get("production") is True
+    if (is_live or SMOKE in [_chosen(argument, config) for argument in config.args]) and hasattr(
+        config.option, "numprocesses"
+    ):
         config.option.numprocesses = 0
+    return None
+
+
+def _restore(config: pytest.Config, source: EnvironmentSource | None) -> int:
+    """Puts back what the journal of the environment holds; exit 7 where that is not possible."""
+    try:
+        if source is None:
+            raise UsageError("--restore needs --env NAME")
+        run = Run(config, source, uuid.uuid4().hex[:12])
+        with run.journal.alone():
+            left = run.journal.changes()
+            lines = run.put_back()
+    except (UsageError, contracts.ContractError) as error:
+        raise pytest.UsageError(str(error)) from None
+    for line in lines:
+        print(f"NOT PUT BACK: {line}")
+    print(f"{source.name}: {len(left) - len(lines)} put back, {len(lines)} not")
+    return int(ExitCode.NOT_RESTORED if lines else ExitCode.CONFORMING)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, level=...): the clauses that the test checks, the main one first")
+    config.addinivalue_line("markers", "exclusive: the test disturbs all others, and runs when they are done, alone")
     if _is_worker(config):
         handed = config.workerinput.get("conformance")  # type: ignore[attr-defined]
         run = None if handed is None else Run(config, EnvironmentSource(**handed["source"]), handed["run_id"])
@@ -147,14 +197,16 @@ class Run:
         self.is_worker = _is_worker(config)
         self.is_smoke = SMOKE in [_chosen(argument, config) for argument in config.args]
         self.contracts: Contracts = contracts.load()
-        self.profile: str = option.profile
-        self.seed: int = option.seed
+        replayed = report.read(Path(option.replay)) if option.replay else None
+        self.profile: str = option.profile if replayed is None else replayed.get("profile", option.profile)
+        self.seed: int = option.seed if replayed is None else replayed["seed"]
         self.redactor = Redactor()
         self.judge = Judge(self.contracts.clauses, self.redactor)
         self.waivers = waivers.read(Path(option.waivers), self.contracts.clauses) if option.waivers else ()
         self.waived, self.waiver_problems = waivers.in_force(self.waivers, datetime.date.today())
         self.started_at = datetime.datetime.now(datetime.UTC)
         self.results: list[Result] = []
+        self.evidence: list[tuple[str, str]] = []
         self.planned: dict[str, list[Claim]] = {}
         self.codes: list[ExitCode] = []
         self.problems: list[str] = []
@@ -162,6 +214,21 @@ class Run:
         self.reference: BundledReference | None = None
         self.lab: LabProcess | None = None
         self.lab_url: str | None = None
+        self._until_the_end = ExitStack()
+        self._pace = Pace(PRODUCTION_RATE)
+        self.trace = Path(option.trace_calls).absolute() if option.trace_calls else None
+        self.replayed: list[str] = []
+        """The clauses whose failed tests are run again."""
+        self.only = frozenset(json.loads(Path(option.tests).read_text())) if option.tests else None
+        if replayed is not None:
+            self.only = report.failed_tests(replayed)
+            self.replayed = [
+                clause["id"]
+                for clause in replayed["clauses"]
+                if self.only & {test["nodeid"] for test in clause["tests"]} and clause["id"] in self.contracts.clauses
+            ]
+            if not self.replayed:
+                raise UsageError(f"--replay {option.replay}: nothing failed in it")
         self.record = Path(option.record_requests) if option.record_requests else None
         for target in option.target or ():
             if target not in environment.TARGETS:
@@ -179,6 +246,8 @@ class Run:
             config.option.tbstyle = "no"  # the summary tells each failure, for another team
 
     def _use(self, source: EnvironmentSource) -> None:
+        if self.config.option.badge_junit:
+            source = replace(source, table={**source.table, "badge_junit": self.config.option.badge_junit})
         self.source = source
         self.environment = environment.resolve(source)
         for key, secret in self.environment.credentials.items():
@@ -198,7 +267,40 @@ class Run:
     def client(self, timeout_s: float | None = None) -> Client:
         """A client of its own, with the run's time limit for one request or another one."""
         limit_s = self.config.option.request_timeout if timeout_s is None else timeout_s
-        return Client(run_id=self.run_id, timeout_s=limit_s, record=self.record)
+        pace = self._pace if self.environment.production else None
+        return Client(run_id=self.run_id, timeout_s=limit_s, record=self.record, pace=pace)
+
+    def backend(self) -> Backend:
+        """The backend of the environment, over a connection of its own."""
+        return Backend(self.environment, self.client(), self.contracts, self.redactor, may_write=self.may_write)
+
+    @property
+    def journal(self) -> Journal:
+        """What is to be put back on the environment's systems."""
+        return Journal(self.environment)
+
+    def put_back(self) -> list[str]:
+        """Puts back what the journal holds, and returns a line for each flag that has not its first value again."""
+        lines = []
+        try:
+            changes = self.journal.changes()
+        except UsageError as error:
+            return [str(error)]
+        if not (self.may_write or self.config.option.restore):
+            return [
+                f"{change} has changed, and nothing may be written: --restore puts it back"
+                for change in changes.values()
+            ]
+        for change in changes.values():
+            backend = self.backend()
+            try:
+                backend.put_back(change, patience_s=self.config.option.patience)
+            except NotRestored as error:
+                lines.append(self.redactor.text(str(error)))
+            finally:
+                backend.close()
+                backend.client.close()
+        return lines
 
     @property
     def may_write(self) -> bool:
@@ -206,9 +308,14 @@ class Run:
         return not self.environment.production or self.config.option.allow_writes
 
     @property
+    def borrows(self) -> bool:
+        """Whether the run uses the environment's own link, to which nobody else may see to meanwhile."""
+        return self.environment.reaches("backend") and "seeded_person" in (self.environment.get("fixtures") or ())
+
+    @property
     def selected(self) -> list[str]:
         """The clauses that the run was asked to check, by target and `--clause`."""
-        patterns = _split(self.config.option.clause)
+        patterns = _split(self.config.option.clause) or self.replayed
         ids = self.contracts.select(patterns) if patterns else list(self.contracts.clauses)
         return [clause for clause in ids if set(self.contracts.clauses[clause].targets) & set(self.targets)]
 
@@ -226,9 +333,12 @@ class Run:
         try:
             self._start_lab()
             if self.source is None:
-                extra = ["--trr-api-url", self.lab.stub_url] if self.lab is not None else []
-                for target in self.config.option.target or ():
-                    extra += ["--only", target]
+                extra = [f"--only={target}" for target in self.config.option.target or ()]
+                for option, listener in (("--trr-api-url", "stub_backend"), ("--vision-url", "stub_vision")):
+                    if self.lab is not None and listener in self.lab.urls:
+                        extra += [option, self.lab.urls[listener]]
+                if self.trace is not None:
+                    extra += ["--trace", str(self.trace / "calls")]
                 self.reference = BundledReference(
                     rogue=self.config.option.rogue, extra=extra, prefork=self.config.option.prefork
                 )
@@ -238,10 +348,18 @@ class Run:
             ]
             if unknown:
                 raise UsageError(f"--require {unknown[0]}: no clause matches")
+            if self.borrows:
+                self._until_the_end.enter_context(self.journal.alone())
+                self._until_the_end.enter_context(ended_like_by_ctrl_c())
+                self.journal.require_nothing_left()
             for target in self.targets:
                 self._make_sure_it_answers(target)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
+        except NotRestored as error:
+            self.codes.append(ExitCode.NOT_RESTORED)
+            self.problems.append(str(error))
+            session.shouldstop = str(error)
         except TargetUnreachable as error:
             self.codes.append(ExitCode.TARGET_ERROR)
             self.problems.append(str(error))
@@ -249,12 +367,19 @@ class Run:
             session.shouldstop = str(error)
 
     def _start_lab(self) -> None:
-        """Starts the suite's own servers where a target calls the backend and can be told to call ours."""
-        stub = self.environment.get("stub_backend") if self.source is not None else {"bind": "127.0.0.1:0"}
-        if stub is None or not {"app", "screenalytics"} & set(self.targets):
+        """Starts those of the suite's own servers that a target calls and can be told to call; none for smoke."""
+        if self.is_smoke:
             return
-        self.lab = LabProcess(bind=stub["bind"], url=stub.get("url"))
-        self.lab_url = self.lab.control_url
+        callers = {"stub_backend": {"app", "screenalytics"}, "page_origin": {"backend"}, "stub_vision": {"backend"}}
+        binds = {
+            listener: bind
+            for listener, targets in callers.items()
+            if targets & set(self.targets)
+            and (bind := EVERY_LISTENER[listener] if self.source is None else self.environment.get(listener))
+        }
+        if binds:
+            self.lab = LabProcess(binds)
+            self.lab_url = self.lab.control_url
 
     def _make_sure_it_answers(self, target: str) -> None:
         url = self.environment.get(f"{target}_url")
@@ -291,16 +416,39 @@ class Run:
         selected, kept, dropped = set(self.selected), [], []
         for item in items:
             claimed = results.claims(item, self.contracts.clauses)
-            if claimed and not selected & {claim.clause for claim in claimed}:
+            excluded = self.only is not None and item.nodeid not in self.only
+            if excluded or (claimed and not selected & {claim.clause for claim in claimed}):
                 dropped.append(item)
                 continue
             kept.append(item)
             self.planned[item.nodeid] = [claim for claim in claimed if claim.clause in selected]
         if dropped:
             config.hook.pytest_deselected(items=dropped)
-            items[:] = kept
+        items[:] = sorted(kept, key=lambda item: item.get_closest_marker("exclusive") is not None)
 
     # --- tests ---
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Keeps the tests of other workers away while an exclusive one runs."""
+        if not self.is_worker or self.lab_url is None:
+            started = time.monotonic()
+            ran = yield
+            if self.trace is not None:
+                with (self.trace / "tests").open("a", encoding="utf-8") as file:
+                    file.write(f"{started:.6f} {time.monotonic():.6f} {item.nodeid}\n")
+            return ran
+        exclusive = item.get_closest_marker("exclusive") is not None
+        with self._turn.write_lock() if exclusive else self._turn.read_lock():
+            return (yield)
+
+    @cached_property
+    def _turn(self) -> ReadWriteLock:
+        return ReadWriteLock(self._turn_path)
+
+    @property
+    def _turn_path(self) -> Path:
+        return Path(tempfile.gettempdir()) / f"trr-conformance-{self.run_id}.lock"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -337,6 +485,9 @@ class Run:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self.is_worker:
             return
+        if report.when == "call":
+            noted = [value for name, value in report.user_properties if name == OBSERVED]
+            self.evidence += [(str(stage), str(observed)) for stage, observed in cast(list[list[object]], noted)]
         found = getattr(report, "conformance", None)
         if found is not None:
             self.results += [Result.from_dict(result) for result in json.loads(found)]
@@ -357,7 +508,7 @@ class Run:
         for nodeid, claimed in planned.items():
             self.planned[nodeid] = [Claim(*claim) for claim in claimed]
 
-    @pytest.hookimpl(tryfirst=True)
+    # after xdist's own: no worker is at work any more
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self.is_worker:
             planned = {nodeid: [[c.clause, c.level] for c in claimed] for nodeid, claimed in self.planned.items()}
@@ -368,7 +519,12 @@ class Run:
                 return
             if exitstatus in (ExitCode.INTERRUPTED, ExitCode.CRASHED, ExitCode.USAGE) and not self.codes:
                 self.codes.append(ExitCode(exitstatus))
-            self._judge()
+            with undisturbed(deliver=False) if self.borrows else nullcontext():
+                if self.borrows and ExitCode.NOT_RESTORED not in self.codes:
+                    left = self.put_back()
+                    self.codes += [ExitCode.NOT_RESTORED] * bool(left)
+                    self.problems += left
+                self._judge()
             assert self.judgement is not None
             session.exitstatus = self.judgement.exit_code
         finally:
@@ -410,7 +566,8 @@ class Run:
 
     def _note_a_target_that_went_away(self) -> None:
         """A connection refused in the middle is not verified; a target that is still gone at the end is an error."""
-        if any(result.reason and Failure.REFUSED.value in result.reason for result in self.results) and not self.codes:
+        words = [failure.value for failure in NOT_REACHED]
+        if any(word in (result.reason or "") for result in self.results for word in words) and not self.codes:
             for target in self.targets:
                 try:
                     self._make_sure_it_answers(target)
@@ -426,6 +583,8 @@ class Run:
             started_at=self.started_at,
             duration_s=time.time() - self.started_at.timestamp(),
             seed=self.seed,
+            profile=self.profile,
+            evidence=self.evidence,
         )
 
     @pytest.hookimpl(trylast=True)
@@ -438,11 +597,13 @@ class Run:
         self._stop()
 
     def _stop(self) -> None:
-        """Stops what this process started."""
+        """Stops what this process started, and removes what its workers left."""
+        self._turn_path.unlink(missing_ok=True)
         for started in (self.reference, self.lab):
             if started is not None:
                 started.stop()
         self.reference = self.lab = None
+        self._until_the_end.close()
 
 
 RUN = pytest.StashKey[Run]()

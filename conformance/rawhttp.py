@@ -11,16 +11,22 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from conformance import __version__
 from conformance.exchange import MAX_BODY_BYTES, Exchange, Failure, Header, Request, Response
 
 
 def send(
-    base_url: str, method: str, target: str, headers: Sequence[Header], body: bytes | None, *, timeout_s: float
+    base_url: str,
+    method: str,
+    target: str,
+    headers: Sequence[Header],
+    body: bytes | None,
+    *,
+    timeout_s: float,
 ) -> Exchange:
     """Sends `target` (Latin-1) below `base_url` as it is, on a connection of its own, whatever comes of it.
 
-    Like `Client.send` it never raises for what the target does; `timeout_s` limits the whole exchange.
+    Like `Client.send` it never raises for what the target does; `timeout_s` limits the whole exchange. Of headers only
+    those that HTTP itself needs are added.
     """
     request = Request(method, base_url + target, tuple(headers), body)
     started = time.monotonic()
@@ -48,7 +54,6 @@ def _head(base_url: str, method: str, target: str, headers: Sequence[Header], bo
     parts = urlsplit(base_url)
     ours: list[Header] = [
         ("Host", parts.netloc),
-        ("User-Agent", f"trr-conformance/{__version__}"),
         ("Accept", "*/*"),
         ("Connection", "close"),
     ]

@@ -12,17 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+import traceback
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from conformance import bundled
+from conformance import bundled, html
 from conformance.errors import TargetUnreachable
 
 _LIMIT_S = 900
+_WORTH_A_TRACE = 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Listed:
     target: str
     breaks: tuple[str, ...]
     summary: str
+    overrides: tuple[str, ...] | None
+    """The methods of the service that it takes otherwise; None where that is not all."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,16 @@ def listed() -> list[Listed]:
     """All rogues of the bundled reference."""
     command = bundled.command("--list-rogues", "--json")
     output = subprocess.run(command, env=bundled.variables(), check=True, stdout=subprocess.PIPE, text=True).stdout
-    return [Listed(r["name"], r["target"], tuple(r["breaks"]), r["summary"]) for r in json.loads(output)]
+    return [
+        Listed(
+            rogue["name"],
+            rogue["target"],
+            tuple(rogue["breaks"]),
+            rogue["summary"],
+            None if rogue["overrides"] is None else tuple(rogue["overrides"]),
+        )
+        for rogue in json.loads(output)
+    ]
 
 
 def failed_clauses(report: dict[str, Any], declared: Collection[str]) -> tuple[str, ...]:
@@ -79,48 +93,88 @@ def judge(rogue: Listed, failed: Sequence[str], seconds: float) -> Row:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One run of the suite against a rogue, in a fork of this process."""
+    """One run of the suite, against a rogue or (to be traced) the true reference, in a fork of this process."""
 
-    rogue: Listed
+    target: str
     options: tuple[str, ...]
+    rogue: Listed | None = None
+    final: bool = True
+    """No other attempt follows where this one misses the rogue."""
     before_s: float = 0.0
     """What earlier attempts took."""
 
 
-def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Trace:
+    """Which methods of the service each test of a target called, on the true reference."""
+
+    methods: Mapping[str, frozenset[str]]
+    """Test → methods; none for one that called no service."""
+
+    def affected(self, rogue: Listed) -> list[str] | None:
+        """The tests that can tell the rogue from the true service; None where all may.
+
+        A test that calls none of the methods that a rogue takes otherwise makes the same calls, and gets the same
+        answers, from both.
+        """
+        if rogue.overrides is None:
+            return None
+        other = set(rogue.overrides)
+        return [test for test, called in self.methods.items() if not called or called & other]
+
+
+def read_trace(folder: Path) -> Trace:
+    """The trace that a run with `--trace-calls` left in the folder."""
+    calls = [line.split(" ") for line in (folder / "calls").read_text(encoding="utf-8").splitlines()]
+    times = [float(time) for time, _ in calls]
+    methods = {}
+    for line in (folder / "tests").read_text(encoding="utf-8").splitlines():
+        start, end, test = line.split(" ", 2)
+        first, last = bisect_left(times, float(start)), bisect_right(times, float(end))
+        methods[test] = frozenset(name for _, name in calls[first:last])
+    return Trace(methods)
+
+
+def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole: bool = False) -> Iterator[Row]:
     """Runs the suite of its target against each rogue, so many at a time; rows come as they are done.
 
-    The quick profile is tried first, and the default one where that misses the rogue, unless `options` name a profile.
+    First with the quick profile and, unless `whole`, with those tests alone that can tell the rogue; with the default
+    profile and every test where that misses it. `options` are the runs' own.
     """
     _import_what_every_run_does()
     own_profile = any(option.startswith("--profile") for option in options)
-    quick = () if own_profile else ("--profile", "quick")
-    with _prefork() as prefork, tempfile.TemporaryDirectory(prefix="trr-rogues-") as folder:
-        given = (*options, "--no-shrinking", "--prefork", prefork)
-        waiting = deque(_Attempt(rogue, (*quick, *given)) for rogue in chosen)
-        running: dict[int, tuple[_Attempt, Path, float]] = {}
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                attempt = waiting.popleft()
-                place = Path(folder) / f"{attempt.rogue.name}-{len(attempt.options)}"
-                place.mkdir()
-                running[_fork(attempt, place)] = attempt, place, time.monotonic()
-            pid, status = os.wait()
-            if pid not in running:  # the preforking reference has ended: every run says so
-                continue
-            attempt, place, started = running.pop(pid)
-            failed = _read_report(attempt.rogue, place, os.waitstatus_to_exitcode(status))
-            row = judge(attempt.rogue, failed, attempt.before_s + time.monotonic() - started)
-            shutil.rmtree(place)
-            if row.caught or attempt.options == given or own_profile:
+    with _prefork() as prefork, tempfile.TemporaryDirectory(prefix="trr-rogues-") as temporary:
+        folder = Path(temporary)
+        thorough = (*options, "--no-shrinking", "--prefork", prefork)
+        quick = ("--profile", "quick", *thorough)
+        forks = _Forks(folder, jobs)
+        for target, count in Counter(rogue.target for rogue in chosen).items():
+            if count >= _WORTH_A_TRACE and not whole:
+                (folder / target).mkdir()
+                forks.waiting.append(_Attempt(target, (*quick, "--trace-calls", str(folder / target))))
+        traces = {attempt.target: read_trace(folder / attempt.target) for attempt, _, _ in forks.run()}
+        for rogue in chosen:
+            affected = traces[rogue.target].affected(rogue) if rogue.target in traces else None
+            tests: tuple[str, ...] = ()
+            if affected is not None:
+                selection = folder / f"{rogue.name}.json"
+                selection.write_text(json.dumps(affected), encoding="utf-8")
+                tests = ("--tests", str(selection))
+            forks.waiting.append(_Attempt(rogue.target, (*quick, *tests), rogue, final=own_profile))
+        for attempt, report, seconds in forks.run():
+            assert attempt.rogue is not None
+            failed = () if report is None else failed_clauses(report, attempt.rogue.breaks)
+            row = judge(attempt.rogue, failed, attempt.before_s + seconds)
+            if row.caught or attempt.final:
                 yield row
             else:
-                waiting.appendleft(_Attempt(attempt.rogue, given, row.seconds))
+                again = _Attempt(attempt.target, thorough, attempt.rogue, before_s=row.seconds)
+                forks.waiting.appendleft(again)
 
 
 def _import_what_every_run_does() -> None:
     """Imports it once, before the forks."""
-    for module in ("conformance.cli", "conformance.fixtures", "conformance.strategies", "schemathesis", "psycopg"):
+    for module in ("conformance.plugin", "conformance.fixtures", "conformance.strategies", "schemathesis", "psycopg"):
         importlib.import_module(module)
 
 
@@ -142,6 +196,33 @@ def _prefork() -> Iterator[str]:
             process.wait()
 
 
+class _Forks:
+    """Attempts that wait for their turn, each in a fork of this process."""
+
+    def __init__(self, folder: Path, jobs: int) -> None:
+        self.waiting: deque[_Attempt] = deque()
+        """May be added to while they run."""
+        self._folder, self._jobs = folder, jobs
+        self._started = 0
+
+    def run(self) -> Iterator[tuple[_Attempt, dict[str, Any] | None, float]]:
+        """Each attempt when it is done, with its report (None where it left none) and its seconds."""
+        running: dict[int, tuple[_Attempt, Path, float]] = {}
+        while self.waiting or running:
+            while self.waiting and len(running) < self._jobs:
+                attempt = self.waiting.popleft()
+                self._started += 1
+                place = self._folder / f"attempt-{self._started}"
+                place.mkdir()
+                running[_fork(attempt, place)] = attempt, place, time.monotonic()
+            pid, status = os.wait()
+            if pid not in running:  # the preforking reference has ended: every run says so
+                continue
+            attempt, place, started = running.pop(pid)
+            yield attempt, _read_report(attempt, place, os.waitstatus_to_exitcode(status)), time.monotonic() - started
+            shutil.rmtree(place)
+
+
 def _fork(attempt: _Attempt, place: Path) -> int:
     """Starts an attempt in a fork; its output and its report come to lie at `place`."""
     from conformance import cli
@@ -155,21 +236,25 @@ def _fork(attempt: _Attempt, place: Path) -> int:
         output = os.open(place / "output.txt", os.O_WRONLY | os.O_CREAT)
         for number in (1, 2):
             os.dup2(output, number)
-        selected = ("--rogue", attempt.rogue.name, "--target", attempt.rogue.target)
-        code = cli.main(["run", *selected, "-n", "0", "--report-dir", str(place), *attempt.options])
+        rogue = () if attempt.rogue is None else ("--rogue", attempt.rogue.name)
+        given = ("-n", "0", "--report-dir", str(place), *attempt.options)
+        code = cli.main(["run", "--target", attempt.target, *rogue, *given])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(code)
 
 
-def _read_report(rogue: Listed, place: Path, code: int) -> tuple[str, ...]:
-    """The clauses that failed in the attempt at `place`, none where it left no report."""
+def _read_report(attempt: _Attempt, place: Path, code: int) -> dict[str, Any] | None:
     try:
-        return failed_clauses(json.loads((place / "report.json").read_text(encoding="utf-8")), rogue.breaks)
-    except (OSError, ValueError, KeyError) as error:
+        report: dict[str, Any] = json.loads((place / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         said = (place / "output.txt").read_text(encoding="utf-8", errors="replace")
-        print(f"{rogue.name}: no report: {error!r} (exit {code})\n{said}", file=sys.stderr)
-        return ()
+        name = attempt.target if attempt.rogue is None else attempt.rogue.name
+        print(f"{name}: no report: {error!r} (exit {code})\n{said}", file=sys.stderr)
+        return None
+    return report
 
 
 def _line(row: Row) -> str:
@@ -185,7 +270,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="trr-conformance rogues", description=main.__doc__)
     parser.add_argument("--run", action="store_true", help="run each against the suite and print the matrix")
     parser.add_argument("--target", action="append", help="only rogues of this target")
-    parser.add_argument("--output", metavar="FILE", help="write the matrix there, as JSON")
+    parser.add_argument("--output", metavar="FILE", help="write the matrix there as JSON, and as HTML beside it")
+    parser.add_argument("--whole", action="store_true", help="every test for every rogue, also what can't tell it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
     parser.add_argument("names", nargs="*", help="only these rogues")
     try:
@@ -209,7 +295,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     started = time.monotonic()
     rows: list[Row] = []
-    for row in matrix(chosen, suite_options, options.jobs):
+    for row in matrix(chosen, suite_options, options.jobs, whole=options.whole):
         rows.append(row)
         print(_line(row), flush=True)
     order = [rogue.name for rogue in chosen]
@@ -217,7 +303,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.output:
         path = Path(options.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+        table = [asdict(row) for row in rows]
+        path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+        path.with_suffix(".html").write_text(html.matrix(table), encoding="utf-8")
     caught, named = sum(row.caught for row in rows), sum(row.named for row in rows)
     print(f"{len(rows)} rogues: {caught} caught, {named} named, {time.monotonic() - started:.0f} s")
     return 0 if caught == named == len(rows) else 1

@@ -163,22 +163,49 @@ def _line(call: Call, start: float) -> str:
     return f"+{(call.started - start) * 1000:5.0f} ms  {call.method} {query} → {call.answer}"
 
 
-class Screenalytics:
-    """A Screenalytics at some address or behind some command, and what the environment lets us do with it."""
+class FaceBank:
+    """What imports have left in the database of a Screenalytics; it is only read."""
 
-    def __init__(self, environment: Environment, client: Callable[[float | None], Client], lab: Lab) -> None:
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the environment lets us look."""
+        return self._environment.get("screenalytics_database_url") is not None
+
+    @cached_property
+    def _database(self) -> Database:
+        return Database(self._environment.need("screenalytics_database_url"), "screenalytics_database_url")
+
+    def images(self, person_id: str) -> list[dict[str, Any]]:
+        """The whole rows of a person in `face_bank_images`; raises NotVerified where there is no database."""
+        query = "select to_jsonb(f) as stored from face_bank_images f where f.person_id = %(id)s::uuid"
+        return [row["stored"] for row in self._database.rows(query, id=person_id)]
+
+    def persons(self, person_id: str) -> list[dict[str, Any]]:
+        """The whole rows of a person in `person`; raises NotVerified where there is no database."""
+        query = "select to_jsonb(p) as stored from person p where p.person_id = %(id)s::uuid"
+        return [row["stored"] for row in self._database.rows(query, id=person_id)]
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self.is_there:
+            self._database.close()
+
+
+class Importer:
+    """A Screenalytics at some address or behind some command, and how to make it import."""
+
+    def __init__(self, environment: Environment, client: Callable[[float | None], Client]) -> None:
         """`client` makes a client of its own with a time limit in seconds, or the run's own."""
         if environment.production:
             raise NotVerified(f"{environment.name} is production: the import is never run there")
         self.environment = environment
-        self.lab = lab
+        self.face_bank = FaceBank(environment)
         self._sync: Mapping[str, Any] = environment.need("sync")
         self._make_client = client
         self._client = client(self.timeout_s)
-        self.states = ProviderStates(environment, client(None), "screenalytics_states_url")
-        self._was_called = False
-        self._earlier: set[str] = set()
-        """The images that the environment's own people had before the test."""
 
     @property
     def import_limit(self) -> int:
@@ -190,16 +217,76 @@ class Screenalytics:
         """How long an import may take."""
         return float(self._sync.get("timeout_s", DEFAULT_TIMEOUT_S))
 
+    def trigger(self, ep_id: str, person_ids: Sequence[str], client: Client | None = None) -> Import:
+        """Imports an episode, whose people these are, and waits for the end."""
+        if "command" in self._sync:
+            return self._run_commands(ep_id, person_ids)
+        if "path" not in self._sync:
+            raise NotVerified("sync has neither path nor command")
+        path = self._sync["path"].replace("{ep_id}", quote(ep_id, safe=""))
+        headers: list[Header] = [("Content-Type", "application/json")]
+        if "token" in self._sync:
+            headers.append(("Authorization", f"Bearer {self._sync['token']}"))
+        body = json.dumps(dict(self._sync.get("json", {}))).encode() if "json" in self._sync else None
+        request = Request(
+            self._sync.get("method", "POST"), self.environment.need("screenalytics_url") + path, tuple(headers), body
+        )
+        exchange = (client or self._client).send(request)
+        answer = exchange.answer
+        report = _json_object(answer.text) if 200 <= exchange.status < 300 else None
+        return Import(report, exchange.outcome(), exchange)
+
+    def _run_commands(self, ep_id: str, person_ids: Sequence[str]) -> Import:
+        """One run of the command, or one for each person where it names `{person_id}`, their counts added up."""
+        words: Sequence[str] = self._sync["command"]
+        each_person = any("{person_id}" in word for word in words)
+        total: dict[str, Any] = {}
+        outcome = "no person to import"
+        for person_id in person_ids if each_person else person_ids[:1]:
+            values = {"{ep_id}": ep_id, "{person_id}": person_id}
+            report, outcome = self._run_command([_filled(word, values) for word in words])
+            if report is None:
+                return Import(None, outcome, None)
+            for name, value in report.items():
+                adds = name in COUNTS and name in total and isinstance(value, int)
+                total[name] = total[name] + value if adds else value
+        return Import(total, outcome, None)
+
+    def _run_command(self, words: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
+        try:
+            ended = subprocess.run(words, capture_output=True, text=True, timeout=self.timeout_s, check=False)
+        except OSError as error:
+            raise TargetBroken(f"sync.command: {words[0]}: {error.strerror}") from None
+        except subprocess.TimeoutExpired:
+            raise TargetBroken(f"sync.command: did not end within {self.timeout_s:g} s") from None
+        lines, said = ended.stdout.strip().splitlines(), ended.stderr.strip().splitlines()
+        report = _json_object(lines[-1]) if lines else None
+        return report, f"exit {ended.returncode}" + (f": {said[-1]}" if said else "")
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+        self.face_bank.close()
+
+
+class Screenalytics(Importer):
+    """A Screenalytics that takes the lab for its backend, and what the environment lets us do with it."""
+
+    def __init__(self, environment: Environment, client: Callable[[float | None], Client], lab: Lab) -> None:
+        """`client` makes a client of its own with a time limit in seconds, or the run's own."""
+        super().__init__(environment, client)
+        self.lab = lab
+        self.states = ProviderStates(environment, client(None), "screenalytics_states_url")
+        self._was_called = False
+        self._earlier: set[str] = set()
+        """The images that the environment's own people had before the test."""
+
     @property
     def max_people(self) -> int:
         """How many people an episode can have."""
         if self.environment.get("screenalytics_states_url") is not None:
             return MAX_PEOPLE
         return len(self._fixture["person_ids"])
-
-    @cached_property
-    def _database(self) -> Database:
-        return Database(self.environment.need("screenalytics_database_url"), "screenalytics_database_url")
 
     # --- what the backend has ---
 
@@ -295,7 +382,7 @@ class Screenalytics:
 
     def run(self, episode: Episode) -> Import:
         """Imports the episode and waits for the end."""
-        return self._watched(episode, lambda: [self._trigger(self._client, episode)])[0]
+        return self._watched(episode, lambda: [self._trigger(episode)])[0]
 
     def run_at_once(self, episode: Episode, meanwhile: Callable[[], None], times: int = 2) -> list[Import]:
         """Imports the episode several times at once. The calls cannot be told apart: each import gets those of all."""
@@ -304,7 +391,7 @@ class Screenalytics:
             clients = [self._make_client(self.timeout_s) for _ in range(times)]
             try:
                 with ThreadPoolExecutor(times) as threads:
-                    running = [threads.submit(self._trigger, client, episode) for client in clients]
+                    running = [threads.submit(self._trigger, episode, client) for client in clients]
                     try:
                         meanwhile()
                     finally:
@@ -331,51 +418,8 @@ class Screenalytics:
         self._was_called = True
         return [replace(each, calls=of_people, cast=tuple(calls[episode.ep_id])) for each in ended]
 
-    def _trigger(self, client: Client, episode: Episode) -> Import:
-        if "command" in self._sync:
-            return self._run_commands(episode)
-        if "path" not in self._sync:
-            raise NotVerified("sync has neither path nor command")
-        path = self._sync["path"].replace("{ep_id}", quote(episode.ep_id, safe=""))
-        headers: list[Header] = [("Content-Type", "application/json")]
-        if "token" in self._sync:
-            headers.append(("Authorization", f"Bearer {self._sync['token']}"))
-        body = json.dumps(dict(self._sync.get("json", {}))).encode() if "json" in self._sync else None
-        request = Request(
-            self._sync.get("method", "POST"), self.environment.need("screenalytics_url") + path, tuple(headers), body
-        )
-        exchange = client.send(request)
-        answer = exchange.answer
-        report = _json_object(answer.text) if 200 <= exchange.status < 300 else None
-        return Import(report, exchange.outcome(), exchange)
-
-    def _run_commands(self, episode: Episode) -> Import:
-        """One run of the command, or one for each person where it names `{person_id}`, their counts added up."""
-        words: Sequence[str] = self._sync["command"]
-        people = [person.person_id for person in episode.people]
-        each_person = any("{person_id}" in word for word in words)
-        total: dict[str, Any] = {}
-        outcome = "no person to import"
-        for person_id in people if each_person else people[:1]:
-            values = {"{ep_id}": episode.ep_id, "{person_id}": person_id}
-            report, outcome = self._run_command([_filled(word, values) for word in words])
-            if report is None:
-                return Import(None, outcome, None)
-            for name, value in report.items():
-                adds = name in COUNTS and name in total and isinstance(value, int)
-                total[name] = total[name] + value if adds else value
-        return Import(total, outcome, None)
-
-    def _run_command(self, words: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
-        try:
-            ended = subprocess.run(words, capture_output=True, text=True, timeout=self.timeout_s, check=False)
-        except OSError as error:
-            raise TargetBroken(f"sync.command: {words[0]}: {error.strerror}") from None
-        except subprocess.TimeoutExpired:
-            raise TargetBroken(f"sync.command: did not end within {self.timeout_s:g} s") from None
-        lines, said = ended.stdout.strip().splitlines(), ended.stderr.strip().splitlines()
-        report = _json_object(lines[-1]) if lines else None
-        return report, f"exit {ended.returncode}" + (f": {said[-1]}" if said else "")
+    def _trigger(self, episode: Episode, client: Client | None = None) -> Import:
+        return self.trigger(episode.ep_id, [person.person_id for person in episode.people], client)
 
     # --- what it left in the database ---
 
@@ -384,25 +428,21 @@ class Screenalytics:
         return [row for row in self._rows_of(person) if str(row.get("image_id")) not in self._earlier]
 
     def _rows_of(self, person: Person) -> list[dict[str, Any]]:
-        query = "select to_jsonb(f) as stored from face_bank_images f where f.person_id = %(id)s::uuid"
-        return [row["stored"] for row in self._database.rows(query, id=person.person_id)]
+        return self.face_bank.images(person.person_id)
 
     def persons(self, person: Person) -> list[dict[str, Any]]:
         """The whole rows of a person in `person`; raises NotVerified where there is no database."""
-        query = "select to_jsonb(p) as stored from person p where p.person_id = %(id)s::uuid"
-        return [row["stored"] for row in self._database.rows(query, id=person.person_id)]
+        return self.face_bank.persons(person.person_id)
 
     @property
     def has_database(self) -> bool:
         """Whether the environment lets us look."""
-        return self.environment.get("screenalytics_database_url") is not None
+        return self.face_bank.is_there
 
     def close(self) -> None:
         """Closes the connections."""
-        self._client.close()
+        super().close()
         self.states.client.close()
-        if self.has_database:
-            self._database.close()
 
 
 def _addresses(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

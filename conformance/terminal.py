@@ -55,7 +55,7 @@ def summarize(out: pytest.TerminalReporter, run: Run, judgement: Judgement, repl
     if passed:
         line(f"passed: {' '.join(clause.clause.id for clause in passed)}", green=True)
     for problem in judgement.problems:
-        line(f"PROBLEM {problem}", red=True)
+        line(f"PROBLEM {problem}", red=True, bold=judgement.exit_code is ExitCode.NOT_RESTORED)
     counts = ", ".join(
         f"{len(judgement.having(verdict))} {verdict.value.replace('_', ' ')}"
         for verdict in Verdict

@@ -1,21 +1,24 @@
 """The contracts: what is promised, as data, and the one loader of it.
 
-Clauses (``clauses/*.yaml``), JSON Schemas (``schemas/*.schema.json``), OpenAPI fragments (``openapi/*.yaml``) and
-examples (``examples/<schema>/{valid,invalid}/*.json``) are readable from any language. This module reads them for
-Python: `load` for use, refusing every structural fault; `check` for authors, with the slower checks too.
+Clauses (``clauses/*.yaml``), JSON Schemas (``schemas/*.schema.json``), OpenAPI fragments (``openapi/*.yaml``), examples
+(``examples/<schema>/{valid,invalid}/*.json``), whole streams (``examples/streams``) and test vectors
+(``vectors/*.json``) are readable from any language. This module reads them for Python: `load` for use, refusing every
+structural fault; `check` for authors, with the slower checks too; `write_lock` writes down what a version consists of.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -29,11 +32,17 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-__all__ = ["Clause", "ContractError", "Contracts", "Finding", "check", "load"]
+__all__ = ["Clause", "ContractError", "Contracts", "Finding", "StreamExample", "check", "load", "write_lock"]
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _BASE_URI: Final = "https://trr-conformance.invalid/contracts"
 _SCHEMA_SUFFIX: Final = ".schema.json"
+_STREAMS: Final = "streams"
+_LOCK: Final = "contracts.lock"
+# What a version consists of, folder by folder; examples, streams and prose may grow without a new one.
+_LOCKED: Final = (("clauses", ".yaml"), ("openapi", ".yaml"), ("schemas", _SCHEMA_SUFFIX), ("vectors", ".json"))
+# Schemas of files that this project itself reads or writes, which no endpoint speaks of.
+_OWN_FORMATS: Final = frozenset({"clause-file", "report", "rogues", "stream-examples", "waivers"})
 
 _SEMVER = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 _KEBAB_JSON = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.json")
@@ -88,6 +97,18 @@ class Clause:
     consumers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class StreamExample:
+    """The body of an answer to streamImport, as it comes over the wire."""
+
+    content: bytes
+    images: tuple[str, ...]
+    """The addresses of the images that were sent, in order."""
+    reason: str
+    breaks: tuple[str, ...] = ()
+    """The clauses that it breaks, the main one first; none where it conforms."""
+
+
 @dataclass(frozen=True, eq=False)
 class Contracts:
     """One version of the contracts, read and found sound."""
@@ -98,6 +119,11 @@ class Contracts:
     """By id; files in the order of their names, clauses in the order of their file."""
     _validators: Mapping[str, Draft202012Validator] = field(repr=False)
     _documents: Mapping[str, dict[str, Any]] = field(repr=False)
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The names that `openapi` takes."""
+        return tuple(self._documents)
 
     @property
     def schemas(self) -> tuple[str, ...]:
@@ -123,6 +149,25 @@ class Contracts:
         """Return the examples of a schema by file name without ``.json``; an invalid one's name says why."""
         self.validator(name)
         return {path.stem: _read_json(path).data for path in _examples(self.folder, name, side)}
+
+    def streams(self, side: Literal["valid", "invalid"] = "valid") -> dict[str, StreamExample]:
+        """Return the examples of whole streams by name, with what ``examples/streams/index.json`` says of each."""
+        folder = self.folder / "examples" / _STREAMS
+        index = _read_json(folder / "index.json").data
+        return {
+            name: StreamExample(
+                content=_read_bytes(folder / side / f"{name}.txt"),
+                images=tuple(entry.get("images", index["images"])),
+                reason=entry["reason"],
+                breaks=tuple(entry.get("breaks", ())),
+            )
+            for name, entry in index[side].items()
+        }
+
+    def vectors(self, name: str) -> list[dict[str, Any]]:
+        """Return the test vectors of ``vectors/<name>.json``, which the schema ``<name>-vectors`` describes."""
+        vectors: list[dict[str, Any]] = _read_json(self.folder / "vectors" / f"{name}.json").data
+        return vectors
 
     def select(self, patterns: Iterable[str]) -> list[str]:
         """Return the ids, in order, that match any of the patterns: ids or wildcards such as ``TOG-*``, in any case."""
@@ -150,19 +195,42 @@ def load(folder: Path | None = None) -> Contracts:
 def check(folder: Path | None = None) -> list[Finding]:
     """Return all that is wrong with the contracts in `folder`; empty where they can be released.
 
-    What `load` refuses is the only finding then. Else also judges the examples as filed, the CHANGELOG, and the OpenAPI
-    documents by the specification's own schema.
+    Where `load` refuses, these are the faults of each single file, or else what load says. Where it does not, also
+    judges the examples as filed, the vectors, whether each schema is of use, the CHANGELOG, the lock, and the OpenAPI
+    documents by the specification's own schema. Whether a stream keeps the clauses is not judged here.
     """
     try:
         contracts = load(folder)
     except ContractError as error:
-        return [error.finding]
-    return [*_check_changelog(contracts), *_check_examples(contracts), *_check_openapi(contracts)]
+        return _check_files(_default_folder() if folder is None else folder.resolve()) or [error.finding]
+    return [
+        *_check_changelog(contracts),
+        *_check_examples(contracts),
+        *_check_streams(contracts),
+        *_check_vectors(contracts),
+        *_check_use(contracts),
+        *_check_openapi(contracts),
+        *_check_lock(contracts.folder, contracts.version),
+    ]
+
+
+def write_lock(folder: Path | None = None) -> None:
+    """Write ``contracts.lock`` anew: path, ``$id``, version and SHA-256 of each file that a version consists of.
+
+    Raises `ContractError` where a file cannot be read.
+    """
+    folder = _default_folder() if folder is None else folder.resolve()
+    lock = _lock(folder, _read_version(folder / "VERSION"))
+    (folder / _LOCK).write_text(json.dumps(lock, indent=2) + "\n", encoding="utf-8")
+
+
+def _default_folder() -> Path:
+    return Path(__file__).resolve().parent
 
 
 @cache
 def _read_default() -> Contracts:
-    return _read(Path(__file__).resolve().parent)
+    return _read(_default_folder())
 
 
 def _read(folder: Path) -> Contracts:
@@ -178,7 +246,7 @@ def _read(folder: Path) -> Contracts:
 
 @dataclass(frozen=True)
 class _Source:
-    """A parsed file, and for YAML the line on which each of its values stands."""
+    """A parsed file, and the line on which each of its values stands."""
 
     path: Path
     data: Any
@@ -188,7 +256,13 @@ class _Source:
         return ContractError(self.finding(message, at))
 
     def finding(self, message: str, at: Iterable[str | int] = ()) -> Finding:
-        return Finding(_display(self.path), message, self.lines.get(tuple(at)))
+        place = tuple(at)
+        lines = self.lines
+        if place and not lines:
+            # JSON is YAML enough to count its lines, and only a fault is worth the time.
+            with suppress(ContractError, yaml.YAMLError, RecursionError, ValueError):
+                lines = _YamlReader(self.path, _read_text(self.path)).read().lines
+        return Finding(_display(self.path), message, lines.get(place))
 
     def explain(self, error: ValidationError) -> Finding:
         """Put a jsonschema error into one line: where in the file, and what."""
@@ -212,11 +286,23 @@ def _list(folder: Path, suffix: str) -> list[Path]:
     return paths
 
 
-def _read_text(path: Path) -> str:
+def _list_or_none(folder: Path, suffix: str) -> list[Path]:
     try:
-        return path.read_text(encoding="utf-8")
+        return _list(folder, suffix)
+    except ContractError:
+        return []
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise ContractError(Finding(_display(path), f"cannot be read: {error.strerror}")) from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return _read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise ContractError(Finding(_display(path), f"is not UTF-8: {error.reason} at byte {error.start}")) from None
 
@@ -318,19 +404,29 @@ def _read_schemas(folder: Path, version: str) -> dict[str, Draft202012Validator]
     sources = {path.name.removesuffix(_SCHEMA_SUFFIX): _read_json(path) for path in _list(folder, _SCHEMA_SUFFIX)}
     for source in sources.values():
         _judge_schema(source, f"{_BASE_URI}/{version}/schemas/{source.path.name}")
-    resources = [(source.data["$id"], DRAFT202012.create_resource(source.data)) for source in sources.values()]
-    registry: Registry[Any] = Registry().with_resources(resources).crawl()
-    for source in sources.values():
+    registry = _registry(sources.values())
+    for fault in _dead_references(sources.values(), registry):
+        raise fault
+    return {
+        name: Draft202012Validator(source.data, registry=registry, format_checker=_FORMATS)
+        for name, source in sources.items()
+    }
+
+
+def _registry(sources: Iterable[_Source]) -> Registry[Any]:
+    resources = [(source.data["$id"], DRAFT202012.create_resource(source.data)) for source in sources]
+    registry: Registry[Any] = Registry()
+    return registry.with_resources(resources).crawl()
+
+
+def _dead_references(sources: Iterable[_Source], registry: Registry[Any]) -> Iterator[ContractError]:
+    for source in sources:
         resolver = registry.resolver(source.data["$id"])
         for reference in sorted({schema["$ref"] for schema in _subschemas(source.data) if "$ref" in schema}):
             try:
                 resolver.lookup(reference)
             except (Unresolvable, ValueError):
-                raise source.error(f"$ref {reference!r} leads nowhere") from None
-    return {
-        name: Draft202012Validator(source.data, registry=registry, format_checker=_FORMATS)
-        for name, source in sources.items()
-    }
+                yield source.error(f"$ref {reference!r} leads nowhere")
 
 
 def _judge_schema(source: _Source, expected_id: str) -> None:
@@ -491,16 +587,26 @@ def _read_clauses(
             raise ContractError(source.explain(error))
         for index, record in enumerate(source.data):
             clause = _clause(record)
-            if clause.id in clauses:
-                raise source.error(f"clause {clause.id} is defined in {files[clause.id]} already", (index, "id"))
-            for key, names, known in (
-                ("schemas", clause.schemas, validators),
-                ("operations", clause.operations, operations),
-            ):
-                for name in (name for name in names if name not in known):
-                    raise source.error(f"clause {clause.id} names {name!r}, which is not among the {key}", (index, key))
+            for fault in _clause_faults(source, index, clause, files, validators, operations):
+                raise fault
             clauses[clause.id], files[clause.id] = clause, path.name
     return clauses
+
+
+def _clause_faults(
+    source: _Source,
+    index: int,
+    clause: Clause,
+    files: Mapping[str, str],
+    schemas: Container[str],
+    operations: Container[str],
+) -> Iterator[ContractError]:
+    """What is wrong with one clause beside others; `files` says where those are defined."""
+    if clause.id in files:
+        yield source.error(f"clause {clause.id} is defined in {files[clause.id]} already", (index, "id"))
+    for key, names, known in (("schemas", clause.schemas, schemas), ("operations", clause.operations, operations)):
+        for name in (name for name in names if name not in known):
+            yield source.error(f"clause {clause.id} names {name!r}, which is not among the {key}", (index, key))
 
 
 def _clause(record: Mapping[str, Any]) -> Clause:
@@ -509,6 +615,67 @@ def _clause(record: Mapping[str, Any]) -> Clause:
 
 
 # --- Slower checks ---------------------------------------------------------------------------------------------------
+
+
+def _check_files(folder: Path) -> list[Finding]:
+    """All structural faults, of which `load` raises the first; each file is judged as far as the others permit."""
+    findings: list[Finding] = []
+
+    def attempt(judge: Callable[[], _T]) -> _T | None:
+        try:
+            return judge()
+        except ContractError as refusal:
+            findings.append(refusal.finding)
+            return None
+
+    version = attempt(lambda: _read_version(folder / "VERSION"))
+    if version is None:
+        return findings
+    paths = {path.name.removesuffix(_SCHEMA_SUFFIX): path for path in _list_or_none(folder / "schemas", _SCHEMA_SUFFIX)}
+    sources = {name: attempt(partial(_read_schema, path, version)) for name, path in paths.items()}
+    schemas = {name: source for name, source in sources.items() if source is not None}
+    whole = schemas if len(schemas) == len(paths) else None  # what leads to a broken file is not told again
+    if whole is not None:
+        dead = [fault.finding for fault in _dead_references(whole.values(), _registry(whole.values()))]
+        findings += dead
+        whole = None if dead else whole
+    operations: dict[str, str] = {}
+    for path in _list_or_none(folder / "openapi", ".yaml"):
+        attempt(partial(_check_document, path, version, whole, operations))
+    shape = schemas.get("clause-file")
+    files: dict[str, str] = {}
+    for path in _list_or_none(folder / "clauses", ".yaml"):
+        source = attempt(partial(_read_yaml, path))
+        if source is None or shape is None:
+            continue
+        validator = Draft202012Validator(shape.data, registry=_registry(schemas.values()))
+        errors = list(validator.iter_errors(source.data))
+        findings += [source.explain(error) for error in errors]
+        for index, record in enumerate(source.data if not errors else ()):
+            clause = _clause(record)
+            faults = _clause_faults(source, index, clause, files, paths, operations)
+            findings += [fault.finding for fault in faults]
+            files.setdefault(clause.id, path.name)
+    return findings
+
+
+def _read_schema(path: Path, version: str) -> _Source:
+    source = _read_json(path)
+    _judge_schema(source, f"{_BASE_URI}/{version}/schemas/{path.name}")
+    return source
+
+
+def _check_document(
+    path: Path, version: str, schemas: Mapping[str, _Source] | None, operations: dict[str, str]
+) -> None:
+    """Judge one OpenAPI document, and note its operationIds; its references where all schemas are sound."""
+    source = _read_yaml(path)
+    for operation, at in _operations(source, version):
+        if operation in operations:
+            raise source.error(f"operationId {operation} is used in {operations[operation]} already", at)
+        operations[operation] = path.name
+    if schemas is not None:
+        _bundle(source, {name: schema.data for name, schema in schemas.items()})
 
 
 def _check_changelog(contracts: Contracts) -> Iterator[Finding]:
@@ -525,7 +692,8 @@ def _check_changelog(contracts: Contracts) -> Iterator[Finding]:
 def _check_examples(contracts: Contracts) -> Iterator[Finding]:
     folder = contracts.folder / "examples"
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
+        in_streams = path.is_relative_to(folder / _STREAMS)
+        if path.is_file() and not path.name.startswith(".") and not in_streams:
             yield from _check_example(contracts, path)
     for name in contracts.schemas:
         if not _examples(contracts.folder, name, "valid"):
@@ -557,6 +725,104 @@ def _check_example(contracts: Contracts, path: Path) -> Iterator[Finding]:
 
 def _examples(folder: Path, name: str, side: str) -> list[Path]:
     return sorted((folder / "examples" / name / side).glob("*.json"))
+
+
+def _check_streams(contracts: Contracts) -> Iterator[Finding]:
+    folder = contracts.folder / "examples" / _STREAMS
+    try:
+        index, validator = _read_json(folder / "index.json"), contracts.validator("stream-examples")
+    except ContractError as refusal:
+        yield refusal.finding
+        return
+    error = best_match(validator.iter_errors(index.data))
+    if error is not None:
+        yield index.explain(error)
+        return
+    named = {folder / side / f"{name}.txt" for side in ("valid", "invalid") for name in index.data[side]}
+    filed = {path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")} - {index.path}
+    for path in sorted(named - filed):
+        yield index.finding(f"names {path.relative_to(folder)}, and there is no such file")
+    for path in sorted(filed - named):
+        yield Finding(_display(path), "is not named in index.json")
+    for name, entry in index.data["invalid"].items():
+        for clause in (clause for clause in entry["breaks"] if clause not in contracts.clauses):
+            yield index.finding(f"{name} breaks {clause}, which is no clause")
+
+
+def _check_vectors(contracts: Contracts) -> Iterator[Finding]:
+    for path in sorted((contracts.folder / "vectors").glob("*")):
+        name = f"{path.stem}-vectors"
+        if not _KEBAB_JSON.fullmatch(path.name) or name not in contracts.schemas:
+            yield Finding(_display(path), f"is described by no schema {name}")
+            continue
+        try:
+            source = _read_json(path)
+        except ContractError as refusal:
+            yield refusal.finding
+            continue
+        error = best_match(contracts.validator(name).iter_errors(source.data))
+        if error is not None:
+            yield source.explain(error)
+            continue
+        names = [vector["name"] for vector in source.data]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield source.finding(f"two vectors are named {twice}")
+
+
+def _check_use(contracts: Contracts) -> Iterator[Finding]:
+    """Every schema is reached from an endpoint or event, from a clause, from vectors, or is a format of our own."""
+    reached = set(_OWN_FORMATS)
+    for document in contracts._documents.values():
+        reached |= document.get("components", {}).get("schemas", {}).keys()
+    waiting = [name for clause in contracts.clauses.values() for name in clause.schemas]
+    waiting += [f"{path.stem}-vectors" for path in (contracts.folder / "vectors").glob("*.json")]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached and name in contracts.schemas:
+            reached.add(name)
+            for schema in _subschemas(contracts.schema(name)):
+                file = schema.get("$ref", "").partition("#")[0]
+                waiting.append(file.rpartition("/")[2].removesuffix(_SCHEMA_SUFFIX))
+    for name in contracts.schemas:
+        if name not in reached:
+            path = contracts.folder / "schemas" / f"{name}{_SCHEMA_SUFFIX}"
+            yield Finding(_display(path), "no endpoint, event, clause or vector leads here", 1)
+
+
+def _lock(folder: Path, version: str) -> dict[str, Any]:
+    files: list[dict[str, str]] = []
+    for part, suffix in _LOCKED:
+        for path in sorted((folder / part).glob(f"*{suffix}")):
+            entry = {"path": path.relative_to(folder).as_posix(), "version": version}
+            if suffix == _SCHEMA_SUFFIX:
+                entry["$id"] = str(_read_json(path).data["$id"])
+            content = _read_bytes(path).replace(b"\r\n", b"\n")  # as git may check it out
+            files.append({**entry, "sha256": hashlib.sha256(content).hexdigest()})
+    return {"version": version, "files": files}
+
+
+def _check_lock(folder: Path, version: str) -> Iterator[Finding]:
+    path = folder / _LOCK
+    try:
+        locked = _read_json(path)
+    except ContractError as refusal:
+        yield refusal.finding
+        return
+    expected = _lock(folder, version)
+    try:
+        before = {entry["path"]: entry for entry in locked.data["files"]}
+    except (KeyError, TypeError):
+        yield locked.finding("is no lock: write it with `contracts check --write-lock`")
+        return
+    after = {entry["path"]: entry for entry in expected["files"]}
+    order = [entry["path"] for entry in locked.data["files"]]
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            what = "is not in it" if name not in before else "is gone" if name not in after else "has changed"
+            at = ("files", order.index(name)) if name in before else ()
+            yield locked.finding(f"{name} {what}: see to the version, then `contracts check --write-lock`", at)
+    if locked.data.get("version") != version:
+        yield locked.finding(f"is of version {locked.data.get('version')!r}, not {version}", ("version",))
 
 
 def _check_openapi(contracts: Contracts) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from reference.warden import Warden
@@ -22,6 +22,15 @@ SERVICES = ("backend", "app", "screenalytics")
 
 MakeDatabases = Callable[[Sequence[str]], Mapping[str, str]]
 """Makes a database for each of the services that has one: service → URL."""
+
+
+class Files(NamedTuple):
+    """What a world writes, if anything."""
+
+    trace: Path | None
+    """Which methods are called."""
+    access_log: Path | None
+    """The backend's requests."""
 
 
 def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases | None = None) -> int:
@@ -37,9 +46,16 @@ def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases |
     )
     parser.add_argument("--trr-api-url", metavar="URL", help="the backend of the app and Screenalytics is this one")
     parser.add_argument(
+        "--vision-url", metavar="URL", help="the backend counts people at this one's /vision/people-count"
+    )
+    parser.add_argument(
         "--database-url", metavar="URL", help="create databases on this server, and drop them at the end"
     )
+    parser.add_argument(
+        "--access-log", metavar="FILE", type=Path, help="append the backend's requests there, in the combined format"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON on one line instead of an environment file")
+    parser.add_argument("--trace", metavar="FILE", type=Path, help="write down which methods are called, and when")
     parser.add_argument("--prefork", metavar="SOCKET", help="serve worlds as they are asked for on this Unix socket")
     options = parser.parse_args(arguments)
     if options.list_rogues:
@@ -50,20 +66,26 @@ def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases |
         return prefork.run(Path(options.prefork), SERVICES, main)
     services = [service for service in SERVICES if service in (options.only or SERVICES)]
     try:
-        trr_api_url = None if options.trr_api_url is None else http_url(options.trr_api_url)
+        trr_api_url = http_url("--trr-api-url", options.trr_api_url)
+        vision_url = http_url("--vision-url", options.vision_url)
         if trr_api_url is None and "backend" not in services:
             raise ValueError(f"--only {services[0]} needs --trr-api-url: no backend is started")
+        if options.access_log is not None and "backend" not in services:
+            raise ValueError("--access-log is the backend's, which --only leaves out")
     except ValueError as error:
         return usage_error(str(error))
-    serve = partial(serve_world, services, options.rogue, trr_api_url, options.json)
+    files = Files(options.trace, options.access_log)
+    serve = partial(serve_world, services, options.rogue, trr_api_url, vision_url, options.json, files)
     return run(services, options.database_url, serve) if make_databases is None else serve(make_databases)
 
 
-def http_url(text: str) -> str:
-    """The http(s) URL `text` without a slash at its end; raises ValueError."""
+def http_url(option: str, text: str | None) -> str | None:
+    """The http(s) URL that an option gives, without a slash at its end; raises ValueError."""
+    if text is None:
+        return None
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"--trr-api-url: {text!r} is no http(s) URL")
+        raise ValueError(f"{option}: {text!r} is no http(s) URL")
     return text.rstrip("/")
 
 
@@ -75,11 +97,23 @@ def usage_error(message: str) -> int:
 
 def list_rogues(as_json: bool) -> int:
     """Print every rogue: its name, target, clauses and what it does."""
+    from reference import app, backend, screenalytics
     from reference.rogues import ROGUES
+    from reference.tracing import overridden
 
     if as_json:
-        keys = ("name", "target", "breaks", "summary")
-        print(json.dumps([{key: getattr(rogue, key) for key in keys} for rogue in ROGUES.values()]))
+        true = {"backend": backend.Backend, "app": app.App, "screenalytics": screenalytics.Screenalytics}
+        rows = [
+            {
+                "name": rogue.name,
+                "target": rogue.target,
+                "breaks": rogue.breaks,
+                "summary": rogue.summary,
+                "overrides": overridden(rogue.implementation, true[rogue.target]),
+            }
+            for rogue in ROGUES.values()
+        ]
+        print(json.dumps(rows))
     else:
         width = max(map(len, ROGUES), default=0)
         for rogue in ROGUES.values():
@@ -105,12 +139,15 @@ def serve_world(
     services: Sequence[str],
     rogue_name: str | None,
     trr_api_url: str | None,
+    vision_url: str | None,
     as_json: bool,
+    files: Files,
     make_databases: MakeDatabases,
 ) -> int:
     """Print the environment once all services answer, and serve until told to stop."""
     from reference.database import DatabaseError
     from reference.serving import serve
+    from reference.tracing import notebook
     from reference.world import World
 
     try:
@@ -118,7 +155,10 @@ def serve_world(
         databases = make_databases(services)
     except (KeyError, DatabaseError) as error:
         return usage_error(error.args[0])
-    world = World(services, databases, trr_api_url, rogue)
+    note = None if files.trace is None else notebook(files.trace)
+    world = World(services, databases, trr_api_url, vision_url, rogue, note)
+    if files.access_log is not None:
+        world.keep_access_log(files.access_log)
     text = world.environment.json() if as_json else world.environment.toml()
     serve(world.services, lambda: print(text, end="", flush=True))
     return 0

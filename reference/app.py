@@ -11,13 +11,17 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString, NamedTuple
 from urllib.parse import quote, unquote
+from uuid import UUID
 
 import httpx
 import jwt
+import psycopg
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,6 +32,9 @@ TOGGLE_PATH = "/api/admin/trr-api/people/{person_id}/gallery/{link_id}/facebank-
 ASSET_PATH = "/api/admin/trr-api/media-assets/{asset_id}"
 PREVIEW_PATH = "/api/admin/scrape/preview"
 STREAM_PATH = "/api/admin/scrape/import/stream"
+BACKDROPS_PATH = "/api/admin/trr-api/seasons/{season_id}/unassigned-backdrops"
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 SESSION_COOKIE = "__session"
 SECRET_HEADER = "X-TRR-Internal-Admin-Secret"
@@ -35,6 +42,7 @@ MAX_BODY = 256 * 1024
 
 _NOT_SECRET = "…"
 _SEPARATORS = re.compile(r"[/\\]")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,14 +57,34 @@ class Settings:
     """`TRR_API_URL`, with or without `/api/v1`."""
     service_role_token: str | None
     internal_secret: str | None
+    database_url: str
+    """The backend's database, which the app only reads."""
     toggle_timeout_s: float = 3.0
     """The whole time that the backend has for a toggle."""
     media_timeout_s: float = 20.0
     """The same for a preview, a delete, a count and a detection; of a stream, for each piece of it."""
 
 
+class Season(NamedTuple):
+    """A season, and the show that it is of."""
+
+    id: UUID
+    show_id: UUID
+    season_number: int
+
+
+class Backdrop(NamedTuple):
+    """A backdrop that can be added to a season."""
+
+    media_asset_id: UUID
+    source_url: str | None
+    hosted_url: str | None
+    width: int | None
+    height: int | None
+
+
 class App:
-    """TRR-APP's toggle and media proxies, decision by decision."""
+    """TRR-APP's toggle, media proxies and backdrops, decision by decision."""
 
     follow_redirects = False
 
@@ -68,6 +96,14 @@ class App:
             follow_redirects=self.follow_redirects,
             timeout=settings.media_timeout_s,
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+        )
+        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            settings.database_url,
+            min_size=1,
+            max_size=8,
+            open=False,
+            timeout=10,
+            kwargs={"autocommit": True, "prepare_threshold": 0, "options": "-c default_transaction_read_only=on"},
         )
 
     # Who calls
@@ -244,24 +280,42 @@ class App:
         """Pass an import on, and its events as they come."""
         self.authorize(request)
         body = await self.read_body(request)
-        url = f"{self.backend_base()}/admin/scrape/import/stream"
-        upstream = self.client.build_request("POST", url, headers=self.service_headers(request), json=body)
+        url = f"{self.backend_base()}{self.stream_path()}"
+        # Whoever compresses a stream, collects it.
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **self.service_headers(request)}
+        upstream = self.client.build_request("POST", url, headers=headers, json=body)
         try:
             response = await self.client.send(upstream, stream=True)
         except httpx.TimeoutException as error:
-            raise HTTPException(504, "the backend took too long") from error
+            return self.answer(self.out_of_time(error, 504))
         except httpx.HTTPError as error:
-            raise HTTPException(502, "the backend can't be reached") from error
-        if not response.is_success:
-            async with contextlib.aclosing(response):
-                try:
-                    await response.aread()
-                except httpx.HTTPError as error:
-                    return self.answer(self.unreachable(error))
-            return self.answer(response)
-        return StreamingResponse(
-            _pieces(response), media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
-        )
+            return self.answer(self.unreachable(error))
+        if response.is_success:
+            return self.stream_answer(self.pieces(response))
+        async with contextlib.aclosing(response):
+            try:
+                await response.aread()
+            except httpx.HTTPError as error:
+                return self.answer(self.unreachable(error))
+        return self.answer(response)
+
+    def stream_path(self) -> str:
+        """Where the backend imports and tells the progress."""
+        return "/admin/scrape/import/stream"
+
+    def stream_answer(self, pieces: AsyncIterator[bytes]) -> Response:
+        """The browser's event stream."""
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return StreamingResponse(pieces, media_type="text/event-stream", headers=headers)
+
+    async def pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        """What the backend streams, as it comes; where it breaks off, an event says so."""
+        async with contextlib.aclosing(response):
+            try:
+                async for piece in response.aiter_bytes():
+                    yield piece
+            except httpx.HTTPError:
+                yield b'\n\nevent: error\ndata: {"error":"the backend broke off"}\n\n'
 
     async def delete_asset(self, request: Request, asset_id: str) -> Response:
         """Pass a delete on; where nothing is said of it, the image is excluded from now on."""
@@ -298,6 +352,69 @@ class App:
         headers = self.service_headers(request)
         return self.answer(
             await self.call_backend(method, path, headers, body=body, params=params, timeout_s=timeout_s, late=504)
+        )
+
+    # The backdrops
+
+    async def unassigned_backdrops(self, request: Request, season_id: str) -> Response:
+        """The show's TMDb backdrops that no season of it has; 404 for an unknown season."""
+        self.authorize(request)
+        season_id = self.path_parameter(season_id)
+        if not _UUID.fullmatch(season_id):
+            raise HTTPException(400, "the season's id is no UUID")
+        async with self.pool.connection() as connection:
+            season = await self.find_season(connection, UUID(season_id))
+            if season is None:
+                raise HTTPException(404, "there is no such season")
+            backdrops = await self.select_backdrops(connection, season)
+        return self.json({"season": _jsonable(season), "backdrops": [_jsonable(backdrop) for backdrop in backdrops]})
+
+    async def find_season(self, connection: Connection, season_id: UUID) -> Season | None:
+        """The season of that id."""
+        async with connection.cursor(row_factory=class_row(Season)) as cursor:
+            await cursor.execute("select id, show_id, season_number from core.seasons where id = %s", (season_id,))
+            return await cursor.fetchone()
+
+    async def select_backdrops(self, connection: Connection, season: Season) -> Sequence[Backdrop]:
+        """What can be added to the season."""
+        async with connection.cursor(row_factory=class_row(Backdrop)) as cursor:
+            await cursor.execute(self.backdrops_sql(), {"season_id": season.id, "show_id": season.show_id})
+            return await cursor.fetchall()
+
+    def backdrops_sql(self) -> LiteralString:
+        """The statement behind them, of `season_id` and `show_id`."""
+        return (
+            "select assets.id as media_asset_id, source_url, hosted_url, width, height from core.media_assets as assets"
+            f" where {self.is_from_tmdb()} and {self.is_backdrop_of_the_show()}"
+            f" and not {self.is_linked_to_a_season()} and not {self.is_in_legacy_season_images()}"
+            " order by assets.created_at desc, assets.id"
+        )
+
+    def is_from_tmdb(self) -> LiteralString:
+        """Whether an asset comes from TMDb."""
+        return "assets.source = 'tmdb'"
+
+    def is_backdrop_of_the_show(self) -> LiteralString:
+        """Whether the show has an asset as a backdrop."""
+        return (
+            "exists (select from core.media_links as links where links.media_asset_id = assets.id"
+            " and links.entity_type = 'show' and links.entity_id = %(show_id)s and links.kind = 'backdrop')"
+        )
+
+    def is_linked_to_a_season(self) -> LiteralString:
+        """Whether any season of the show has an asset as a backdrop."""
+        return (
+            "exists (select from core.media_links as links join core.seasons on seasons.id = links.entity_id"
+            " where links.media_asset_id = assets.id and links.entity_type = 'season' and links.kind = 'backdrop'"
+            " and seasons.show_id = %(show_id)s)"
+        )
+
+    def is_in_legacy_season_images(self) -> LiteralString:
+        """Whether any season of the show had an asset's file as a backdrop before there were links."""
+        return (
+            "exists (select from core.season_images as images join core.seasons on seasons.id = images.season_id"
+            " where images.source = assets.source and images.file_path = assets.metadata ->> 'file_path'"
+            " and images.kind = 'backdrop' and seasons.show_id = %(show_id)s)"
         )
 
     # The answer
@@ -350,7 +467,7 @@ def create_app(app: App) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-        async with app.client:
+        async with app.client, app.pool:
             yield
 
     api = FastAPI(title="TRR-APP (reference)", lifespan=lifespan, redirect_slashes=False)
@@ -364,8 +481,14 @@ def create_app(app: App) -> FastAPI:
     async def client_left(request: Request, error: ClientDisconnect) -> Response:
         return app.error(400, "the request was cut short")
 
+    @api.exception_handler(psycopg.Error)
+    async def not_readable(request: Request, error: psycopg.Error) -> Response:
+        return app.error(502, "the database can't be read")
+
     @api.get(HEALTH, include_in_schema=False)
     async def health() -> Response:
+        async with app.pool.connection() as connection:
+            await connection.execute("select 1")
         return app.json({"status": "ok"})
 
     @api.patch(TOGGLE_PATH, operation_id="proxyFacebankSeed")
@@ -398,6 +521,11 @@ def create_app(app: App) -> FastAPI:
         """Detect text that lies over an image."""
         return await app.detect_text_overlay(request, **request.path_params)
 
+    @api.get(BACKDROPS_PATH, operation_id="listUnassignedBackdrops")
+    async def unassigned_backdrops(request: Request) -> Response:
+        """List the show's TMDb backdrops that no season of it has."""
+        return await app.unassigned_backdrops(request, **request.path_params)
+
     return api
 
 
@@ -413,10 +541,8 @@ class _RawPath:
         await self.app(scope, receive, send)
 
 
-async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    async with contextlib.aclosing(response):
-        async for piece in response.aiter_bytes():
-            yield piece
+def _jsonable(row: NamedTuple) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, UUID) else value for name, value in row._asdict().items()}
 
 
 def _refuse_constant(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The reference TRR-Backend: the face bank toggle, the person photos and the cast, on the deployed tables.
+"""The reference TRR-Backend: the face bank toggle, the person photos, the cast and the media workflow.
 
 Every method of `Backend` is one decision, so that a rogue is a subclass that takes one of them differently.
 """
@@ -6,50 +6,31 @@ Every method of `Backend` is one decision, so that a rogue is a subclass that ta
 from __future__ import annotations
 
 import contextlib
-import hmac
 import http
-import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
-import jwt
 import psycopg
 from fastapi import FastAPI, HTTPException, Request, Response
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, StrictBool
 from starlette.requests import ClientDisconnect
 
+from reference import media_api, openapi
+from reference.access import Connection
+from reference.media import Media
 from reference.serving import HEALTH
-
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 TOGGLE_PATH = "/api/v1/admin/person/{person_id}/gallery/{link_id}/facebank-seed"
 PHOTOS_PATH = "/api/v1/screenalytics/people/{person_id}/photos"
 CAST_PATH = "/api/v1/screenalytics/episodes/{episode_id}/cast"
-SECRET_HEADER = "x-trr-internal-admin-secret"
 
 DEFAULT_LIMIT, MAX_LIMIT = 200, 500
 MAX_OFFSET = 2**63 - 1  # Postgres counts rows in a bigint
-MAX_BODY = 64 * 1024
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
-_JSON_MEDIA_TYPE = re.compile(r"\s*application/([\w.-]+\+)?json\s*(;.*)?", re.ASCII | re.IGNORECASE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the deployed backend reads from its environment; an unset secret lets nobody in."""
-
-    jwt_secret: str
-    internal_secret: str | None
-    screenalytics_token: str | None
-    admin_emails: frozenset[str]
-    """The allowlist, in lower case."""
 
 
 class Link(NamedTuple):
@@ -123,111 +104,12 @@ class CastRow(BaseModel):
     billing_order: int | None
 
 
-class Problem(BaseModel):
-    """The body of every refusal."""
-
-    detail: str
-
-
-class Backend:
-    """TRR-Backend's toggle and photos, decision by decision."""
+class Backend(Media):
+    """TRR-Backend, decision by decision: its toggle and photos, and with `Media` all the rest."""
 
     toggle_methods: Sequence[str] = ("PATCH",)
 
-    def __init__(self, settings: Settings, database_url: str) -> None:
-        self.settings = settings
-        self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            database_url,
-            min_size=4,
-            max_size=16,
-            open=False,
-            timeout=10,
-            # Every statement stands alone and is planned once.
-            kwargs={"autocommit": True, "prepare_threshold": 0},
-        )
-
-    # Who calls
-
-    def header(self, request: Request, name: str) -> bytes | None:
-        """The value of a header as its bytes; a repeated one is one list, as RFC 9110 combines it."""
-        values = [value for key, value in request.scope["headers"] if key == name.encode()]
-        return b", ".join(values) if values else None
-
-    def bearer_token(self, request: Request) -> bytes | None:
-        """The credentials of an `Authorization: Bearer`, None for any other scheme."""
-        scheme, _, token = (self.header(request, "authorization") or b"").partition(b" ")
-        return token.strip() if scheme.lower() == b"bearer" else None
-
-    def verify_token(self, token: bytes) -> Mapping[str, Any]:
-        """The claims of a JWT that we signed and that has not expired; 401 for any other."""
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token, self.settings.jwt_secret, algorithms=["HS256"], options={"verify_aud": False, "require": ["exp"]}
-            )
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise self.unauthenticated() from error
-        return claims
-
-    def is_service_role(self, claims: Mapping[str, Any]) -> bool:
-        """Whether the token is the service's own."""
-        return claims.get("role") == "service_role"
-
-    def is_allowlisted(self, claims: Mapping[str, Any]) -> bool:
-        """Whether the token is that of a person who may administer."""
-        email = claims.get("email")
-        return isinstance(email, str) and email.lower() in self.settings.admin_emails
-
-    def secret_matches(self, given: bytes | None) -> bool:
-        """Whether the internal secret is set and given, compared as bytes in constant time."""
-        expected = self.settings.internal_secret
-        return bool(expected) and given is not None and hmac.compare_digest(given, str(expected).encode())
-
-    def unauthenticated(self) -> HTTPException:
-        """The refusal of a call without a valid token."""
-        return HTTPException(401, "Missing or invalid bearer token", {"WWW-Authenticate": "Bearer"})
-
-    def forbidden(self) -> HTTPException:
-        """The refusal of a known caller, the same for every reason."""
-        return HTTPException(403, "Allowlist admin access required")
-
-    def authorize_admin(self, request: Request) -> None:
-        """Let an allowlisted person pass, and the service role with the internal secret; refuse anyone else."""
-        token = self.bearer_token(request)
-        if token is None:
-            raise self.unauthenticated()
-        claims = self.verify_token(token)
-        if self.is_service_role(claims):
-            if not self.secret_matches(self.header(request, SECRET_HEADER)):
-                raise self.forbidden()
-        elif not self.is_allowlisted(claims):
-            raise self.forbidden()
-
-    def authorize_reader(self, request: Request) -> None:
-        """Let Screenalytics pass, which is known by its service token; refuse anyone else."""
-        token, expected = self.bearer_token(request), self.settings.screenalytics_token
-        if token is None or not expected or not hmac.compare_digest(token, expected.encode()):
-            raise self.unauthenticated()
-
     # What is asked
-
-    def parse_id(self, name: str, text: str) -> UUID:
-        """A path parameter as a UUID, in the hyphenated form and any case; 422 for anything else."""
-        if not _UUID.fullmatch(text):
-            raise HTTPException(422, f"{name} must be a UUID")
-        return UUID(text)
-
-    async def read_body(self, request: Request) -> Any:
-        """The JSON value of the request's body; 413, 415 or 422 for what is none."""
-        media_type = self.header(request, "content-type")
-        if media_type is not None and not _JSON_MEDIA_TYPE.fullmatch(media_type.decode("latin-1")):
-            raise HTTPException(415, "The body is not declared as JSON")
-        body = await request.body()
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"The body is longer than {MAX_BODY} bytes")
-        try:
-            return json.loads(body.decode(), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise HTTPException(422, "The body is not JSON") from error
 
     def parse_flag(self, body: Any) -> bool:
         """The boolean `facebank_seed` of the body; 422 for anything that is no JSON boolean."""
@@ -382,7 +264,7 @@ class Backend:
         episode = self.parse_id("episode_id", episode_id)
         async with self.pool.connection() as connection:
             cursor = await connection.execute(
-                "select people.id, people.full_name, billing_order from core.episode_cast"
+                "select people.id, people.full_name, billing_order from core.v_episode_cast"
                 " join core.people on people.id = person_id where episode_id = %s"
                 " order by billing_order asc nulls last, people.id",
                 (episode,),
@@ -392,11 +274,11 @@ class Backend:
             [{"person_id": str(person), "full_name": name, "billing_order": order} for person, name, order in rows]
         )
 
-    # The answer
+    # What it says of itself
 
-    def json(self, value: Any, status: int = 200) -> Response:
-        """A JSON response."""
-        return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
+    def describe(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Its own OpenAPI document, as the framework wrote it."""
+        return document
 
 
 def create_app(backend: Backend) -> FastAPI:
@@ -404,8 +286,9 @@ def create_app(backend: Backend) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with backend.pool:
+        async with backend.pool, backend.client:
             yield
+            await backend.stop()
 
     app = FastAPI(title="TRR-Backend (reference)", lifespan=lifespan, redirect_slashes=False)
 
@@ -427,13 +310,10 @@ def create_app(backend: Backend) -> FastAPI:
         TOGGLE_PATH,
         methods=list(backend.toggle_methods),
         operation_id="toggleFacebankSeed",
-        responses={200: {"model": ToggleResponse}, **_refusals(401, 403, 404, 409, 413, 415, 422, 502)},
+        responses={200: {"model": ToggleResponse}, **openapi.refusals(401, 403, 404, 409, 413, 415, 422, 502)},
         openapi_extra={
-            "parameters": [_path_id("person_id"), _path_id("link_id")],
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": ToggleRequest.model_json_schema()}},
-            },
+            "parameters": [openapi.path_id("person_id"), openapi.path_id("link_id")],
+            "requestBody": openapi.body(ToggleRequest),
             "security": [{"serviceRole": [], "internalSecret": []}, {"adminUser": []}],
         },
     )
@@ -444,13 +324,15 @@ def create_app(backend: Backend) -> FastAPI:
     @app.get(
         PHOTOS_PATH,
         operation_id="listPersonPhotos",
-        responses={200: {"model": list[Photo]}, **_refusals(401, 422, 502)},
+        responses={200: {"model": list[Photo]}, **openapi.refusals(401, 422, 502)},
         openapi_extra={
             "parameters": [
-                _path_id("person_id"),
-                _query("seed_only", {"type": "boolean", "default": False}),
-                _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
-                _query("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
+                openapi.path_id("person_id"),
+                openapi.query("seed_only", {"type": "boolean", "default": False}),
+                openapi.query(
+                    "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+                ),
+                openapi.query("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0}),
             ],
             "security": [{"screenalytics": []}],
         },
@@ -462,39 +344,25 @@ def create_app(backend: Backend) -> FastAPI:
     @app.get(
         CAST_PATH,
         operation_id="listEpisodeCast",
-        responses={200: {"model": list[CastRow]}, **_refusals(401, 422, 502)},
-        openapi_extra={"parameters": [_path_id("episode_id")], "security": [{"screenalytics": []}]},
+        responses={200: {"model": list[CastRow]}, **openapi.refusals(401, 422, 502)},
+        openapi_extra={"parameters": [openapi.path_id("episode_id")], "security": [{"screenalytics": []}]},
     )
     async def cast(request: Request) -> Response:
         """List the people of an episode, in billing order."""
         return await backend.cast(request, **request.path_params)
 
-    _declare_security(app)
+    app.include_router(media_api.router(backend))
+    openapi.declare(app, _SECURITY, ToggleRequest, *media_api.REQUESTS)
+    document = app.openapi
+    app.openapi = lambda: backend.describe(document())  # type: ignore[method-assign]
     return app
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Problem, "description": http.HTTPStatus(status).phrase} for status in statuses}
-
-
-def _path_id(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-
-
-def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema}
-
-
-def _declare_security(app: FastAPI) -> None:
-    bearer = {"type": "http", "scheme": "bearer"}
-    schemes = {
-        "serviceRole": {**bearer, "bearerFormat": "JWT"},
-        "adminUser": {**bearer, "bearerFormat": "JWT"},
-        "internalSecret": {"type": "apiKey", "in": "header", "name": "X-TRR-Internal-Admin-Secret"},
-        "screenalytics": bearer,
-    }
-    app.openapi().setdefault("components", {})["securitySchemes"] = schemes
+_COUNT = {"type": "integer"}
+_BEARER = {"type": "http", "scheme": "bearer"}
+_SECURITY = {
+    "serviceRole": {**_BEARER, "bearerFormat": "JWT"},
+    "adminUser": {**_BEARER, "bearerFormat": "JWT"},
+    "internalSecret": {"type": "apiKey", "in": "header", "name": "X-TRR-Internal-Admin-Secret"},
+    "screenalytics": _BEARER,
+}

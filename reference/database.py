@@ -27,7 +27,10 @@ SCHEMAS: Mapping[str, tuple[str, Path]] = {
     "backend": ("trr_reference", Path(__file__).with_name("schema.sql")),
     "screenalytics": ("screenalytics", Path(__file__).with_name("screenalytics.sql")),
 }
-"""How the database of each service is called, before a random part, and what makes its tables."""
+"""How the database of each service that owns one is called, before a random part, and what makes its tables."""
+
+USED: Mapping[str, str] = {"backend": "backend", "app": "backend", "screenalytics": "screenalytics"}
+"""Whose database each service uses: the app reads the backend's."""
 
 
 class DatabaseError(Exception):
@@ -35,12 +38,12 @@ class DatabaseError(Exception):
 
 
 def start(url: str | None, services: Iterable[str], warden: Warden) -> Mapping[str, str]:
-    """A database with its tables for each of the services that has one: service → URL.
+    """The databases that these services use, with their tables: owner → URL.
 
     They are on the server at `url`, or in a cluster of our own where that is None; the warden removes them.
     """
     server = embedded(warden) if url is None else url
-    named = [service for service in services if service in SCHEMAS]
+    named = list(dict.fromkeys(USED[service] for service in services))
     try:
         with ThreadPoolExecutor() as together:
             urls = together.map(lambda service: _create(server, service, warden if url else None), named)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import string
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -38,10 +39,17 @@ DATABASES: Mapping[str, tuple[str, str]] = {
 }
 """The key of each service's database, and the variable that carries its URL."""
 
+PURGE_ARGUMENTS = ("{show_id}", "{season_number}", "{page_url}")
+"""What the purge script is told."""
+
 APP_TIMEOUT_S = 5
 """Within this time the app answers, whatever its backend does."""
 
-STATES: Mapping[str, str] = {"backend": "backend_states_url", "screenalytics": "screenalytics_states_url"}
+STATES: Mapping[str, str] = {
+    "backend": "backend_states_url",
+    "app": "app_states_url",
+    "screenalytics": "screenalytics_states_url",
+}
 """The key of each service's provider states."""
 
 
@@ -107,10 +115,13 @@ def describe(
     databases: Mapping[str, str],
     credentials: Mapping[str, str],
     trr_api_url: str | None = None,
+    vision_url: str | None = None,
+    purge_rogue: str | None = None,
 ) -> Environment:
     """The environment of a world whose services (service → base URL) run on these databases (service → URL).
 
-    `trr_api_url` is where somebody else plays the backend for the app and Screenalytics, if so.
+    `trr_api_url` is where somebody else plays the backend for the app and Screenalytics, `vision_url` where somebody
+    plays the vision service for the backend, if so. `purge_rogue` is the fault that the purge script has, if any.
     """
     table: dict[str, Any] = {"production": False, "targets": list(addresses)}
     table |= {f"{service}_url": url for service, url in addresses.items()}
@@ -122,6 +133,11 @@ def describe(
         table["sync"] = {"method": "POST", "path": "/episodes/{ep_id}/sync_cast_from_trr"}
     if trr_api_url is not None:
         table["stub_backend"] = {"bind": urlsplit(trr_api_url).netloc}
+    if vision_url is not None:
+        table["stub_vision"] = {"bind": urlsplit(vision_url).netloc}
+    if "backend" in addresses:
+        fault = [] if purge_rogue is None else ["--rogue", purge_rogue]
+        table["purge"] = {"command": [sys.executable, "-m", "reference.purge", *fault, *PURGE_ARGUMENTS]}
     table["credentials"] = {key: {"env": name} for key, name in CREDENTIALS.items()}
     variables = {name: credentials[key] for key, name in CREDENTIALS.items()}
     return Environment(table, variables | {DATABASES[service][1]: url for service, url in databases.items()})

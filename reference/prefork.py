@@ -55,7 +55,8 @@ def _serve(connection: socket.socket, templates: Mapping[str, str], serve: Serve
     made: dict[str, str] = {}
 
     def copies(services: Sequence[str]) -> Mapping[str, str]:
-        made.update({each: database.copy(url) for each, url in templates.items() if each in services})
+        for owner in {database.USED[service] for service in services}:
+            made[owner] = database.copy(templates[owner])
         return made
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

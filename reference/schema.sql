@@ -31,12 +31,44 @@ create table core.episodes (
     unique (season_id, episode_number)
 );
 
-create table core.episode_cast (
-    episode_id uuid not null references core.episodes (id) on delete cascade,
+create table core.credits (
+    id uuid primary key default gen_random_uuid(),
+    show_id uuid not null references core.shows (id) on delete cascade,
     person_id uuid not null references core.people (id) on delete cascade,
+    credit_category text not null,
+    role text,
     billing_order integer,
-    primary key (episode_id, person_id)
+    source_type text not null
 );
+
+create unique index credits_once
+on core.credits (show_id, person_id, credit_category, coalesce(role, ''), source_type);
+
+create table core.credit_occurrences (
+    credit_id uuid not null references core.credits (id) on delete cascade,
+    episode_id uuid not null references core.episodes (id) on delete cascade,
+    primary key (credit_id, episode_id)
+);
+
+create index credit_occurrences_of_episode on core.credit_occurrences (episode_id);
+
+create view core.v_episode_cast as
+select
+    occurrences.episode_id,
+    credits.person_id,
+    min(credits.billing_order) as billing_order
+from core.credit_occurrences as occurrences
+join core.credits as credits on credits.id = occurrences.credit_id
+group by occurrences.episode_id, credits.person_id;
+
+create view core.v_season_cast as
+select
+    episodes.season_id,
+    casts.person_id,
+    count(*)::integer as episodes_in_season
+from core.v_episode_cast as casts
+join core.episodes as episodes on episodes.id = casts.episode_id
+group by episodes.season_id, casts.person_id;
 
 create table core.media_assets (
     id uuid primary key default gen_random_uuid(),
@@ -76,6 +108,19 @@ create table core.media_links (
 create unique index media_links_one_primary on core.media_links (entity_type, entity_id, kind) where is_primary;
 create index media_links_of_asset on core.media_links (media_asset_id);
 
+-- What seasons had before core.media_links: images of TMDb, by the path of their file there.
+create table core.season_images (
+    id uuid primary key default gen_random_uuid(),
+    season_id uuid not null references core.seasons (id) on delete cascade,
+    kind text not null,
+    source text not null,
+    file_path text not null,
+    width integer check (width > 0),
+    height integer check (height > 0),
+    created_at timestamptz not null default now(),
+    unique (season_id, kind, source, file_path)
+);
+
 create view core.v_person_images as
 select
     links.id as link_id,
@@ -94,6 +139,20 @@ select
 from core.media_links as links
 join core.media_assets as assets on assets.id = links.media_asset_id
 where links.entity_type = 'person';
+
+-- What admins have deleted and don't want to see again, for each entity; the canonical address tells images apart.
+create table core.media_scrape_exclusions (
+    id uuid primary key default gen_random_uuid(),
+    entity_type text not null check (entity_type in ('person', 'show', 'season')),
+    entity_id uuid not null,
+    source_page_url text,
+    source_image_url text not null,
+    source_image_url_canonical text not null,
+    reason text,
+    created_at timestamptz not null default now(),
+    created_by text,
+    unique (entity_type, entity_id, source_image_url_canonical)
+);
 
 -- The provider state "storage failure": writes to the links of these people fail in the database itself.
 create schema reference;
@@ -114,3 +173,15 @@ $$;
 
 create trigger refuse_write before update on core.media_links
 for each row execute function reference.refuse_write();
+
+-- The provider state "text overlay failure": the detector fails for these assets.
+create table reference.undetectable_assets (
+    media_asset_id uuid primary key
+);
+
+-- The object store, where the hosted copies of images are.
+create table reference.objects (
+    key text primary key,
+    content_type text not null,
+    content bytea not null
+);

@@ -39,7 +39,16 @@ REQUIRED: Mapping[str, frozenset[str]] = {
 }
 """The tables and columns without which nothing can be set up."""
 
-OPTIONAL = ("core.shows", "core.seasons", "reference.unwritable_people")
+OPTIONAL = (
+    "core.shows",
+    "core.seasons",
+    "core.episodes",
+    "core.credits",
+    "core.credit_occurrences",
+    "core.season_images",
+    "reference.unwritable_people",
+    "reference.undetectable_assets",
+)
 """Tables that only some states need."""
 
 Row = dict[str, Any]
@@ -121,15 +130,21 @@ class Plan:
         name = f"Person {uuid.uuid4().hex[:8]}" if full_name is None else full_name
         return self.add("core.people", full_name=name)
 
-    def asset(self, hosted: bool = True, width: int | None = 1200, height: int | None = 800) -> Asset:
+    def asset(self, hosted: bool = True, width: int | None = 1200, height: int | None = 800, **columns: Any) -> Asset:
         """Plan a media asset with addresses of its own."""
         name = uuid.uuid4().hex
         key = f"images/{name[:2]}/{name}.jpg" if hosted else None
         asset = Asset("", f"https://photos.trr.invalid/{name}/original.jpg", key and f"https://cdn.trr.invalid/{key}")
-        columns = {"source_url": asset.source_url, "hosted_url": asset.hosted_url, "hosted_key": key}
-        return asset._replace(
-            id=self.add("core.media_assets", source="trr-conformance", **columns, width=width, height=height)
-        )
+        columns = {
+            "source": "trr-conformance",
+            "source_url": asset.source_url,
+            "hosted_url": asset.hosted_url,
+            "hosted_key": key,
+            "width": width,
+            "height": height,
+            **columns,
+        }
+        return asset._replace(id=self.add("core.media_assets", **columns))
 
     def link(self, person_id: str, asset: Asset, position: int, kind: str = "gallery", **columns: Any) -> str:
         """Plan a link between a person and an asset."""
@@ -160,8 +175,14 @@ class Asset(NamedTuple):
 class States:
     """The states of one database: what is set up, and what has been made and not yet torn down."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], columns: Mapping[str, Mapping[str, Column]]) -> None:
+    def __init__(
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        columns: Mapping[str, Mapping[str, Column]],
+        definitions: Mapping[str, State],
+    ) -> None:
         self._connection = connection
+        self._definitions = definitions
         self._turn = asyncio.Lock()
         self._columns = columns
         self._made: dict[tuple[str, str], Made] = {}
@@ -169,11 +190,14 @@ class States:
         self._insertions: dict[tuple[Shape, ...], sql.Composed] = {}
 
     @classmethod
-    async def connect(cls, database_url: str) -> States:
-        """Connect and look at the tables; raises SchemaError where one that every state needs is missing."""
+    async def connect(cls, database_url: str, definitions: Mapping[str, State] | None = None) -> States:
+        """Connect and look at the tables; raises SchemaError where one that every state needs is missing.
+
+        The states are the backend's unless others are given.
+        """
         connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True, prepare_threshold=1)
         try:
-            return cls(connection, await _inspect(connection))
+            return cls(connection, await _inspect(connection), STATES if definitions is None else definitions)
         except BaseException:
             await connection.close()
             raise
@@ -190,7 +214,7 @@ class States:
     async def handle(self, body: Any) -> Mapping[str, Any]:
         """Carry out one request of the provider-state protocol and return its values."""
         change = Change.parse(body)
-        definition = _STATES.get(change.state)
+        definition = self._definitions.get(change.state)
         if definition is None or not definition.tables <= self._columns.keys():
             raise StateError(404, f"unknown state: {change.state!r}")
         if change.setup:
@@ -198,12 +222,14 @@ class States:
             return await self._setup(change.state, definition, change.params)
         return await self._teardown(change.state, change.params)
 
-    async def _setup(self, state: str, definition: _State, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _setup(self, state: str, definition: State, params: Mapping[str, Any]) -> Mapping[str, Any]:
         plan = Plan()
         values = definition.plan(plan, params, self._positions)
+        if missing := {table for table, _ in plan.rows} - self._columns.keys():
+            raise StateError(404, f"{state}: the database has no table {', '.join(sorted(missing))}")
         await self._execute(*self._insertion(plan.rows))
         # The first column of a planned row is the one that names it.
-        made = Made(state, tuple((table, *next(iter(row.items()))) for table, row in plan.rows))
+        made = Made(state, tuple(dict.fromkeys((table, *next(iter(row.items()))) for table, row in plan.rows)))
         self._made |= {(state, row_id): made for _, _, row_id in made.rows}
         return values
 
@@ -212,7 +238,7 @@ class States:
         await self._delete(named)
         for made in named:
             for _, _, row_id in made.rows:
-                del self._made[state, row_id]
+                self._made.pop((state, row_id), None)
         return {}
 
     async def _execute(self, statement: sql.Composed, arguments: Mapping[str, Any]) -> None:
@@ -273,7 +299,7 @@ class States:
 # The states
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """How a state is made: its parameters, the tables it needs, and its rows and values."""
 
     plan: Callable[[Plan, Mapping[str, Any], Iterable[int]], Mapping[str, Any]]
@@ -359,29 +385,48 @@ def _show_with_season(plan: Plan, params: Mapping[str, Any], positions: Iterable
     show_id = plan.add("core.shows", name=title, title=title)
     season_id = plan.add("core.seasons", show_id=show_id, season_number=1, name="Season 1", title="Season 1")
     cast = [{"person_id": plan.person(name), "full_name": name} for name in names]
+    if cast:
+        where = {"show_id": show_id, "season_id": season_id, "season_number": 1}
+        episode_id = plan.add("core.episodes", **where, episode_number=1, title="Episode 1")
+        for order, member in enumerate(cast, 1):
+            credit_id = plan.add(
+                "core.credits",
+                show_id=show_id,
+                person_id=member["person_id"],
+                credit_category="Self",
+                billing_order=order,
+                source_type="manual",
+            )
+            plan.rows.append(("core.credit_occurrences", {"credit_id": credit_id, "episode_id": episode_id}))
     return {"show_id": show_id, "season_id": season_id, "season_number": 1, "cast": cast}
 
 
 def _storage_failure(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
     if params.get("operation", "toggle") != "toggle":
         raise StateError(422, "operation must be toggle")
-    try:
-        person_id = str(uuid.UUID(_text(params, "person_id") or ""))
-    except ValueError:
-        raise StateError(422, "person_id must be a UUID") from None
+    person_id = _id(params, "person_id")
     plan.rows.append(("reference.unwritable_people", {"person_id": person_id}))
     return {"person_id": person_id}
 
 
-_STATES: Mapping[str, _State] = {
-    "person with gallery": _State(_person_with_gallery, frozenset({"seeded", "unseeded", "unhosted"})),
-    "media link outside a person gallery": _State(_media_link_outside),
-    "person": _State(_person, frozenset({"full_name"})),
-    "media asset": _State(_media_asset, frozenset({"hosted"})),
-    "shared photo": _State(_shared_photo),
-    "show with season": _State(_show_with_season, frozenset({"cast"}), frozenset({"core.shows", "core.seasons"})),
-    "storage failure": _State(
+def _text_overlay_failure(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
+    asset_id = _id(params, "media_asset_id")
+    plan.rows.append(("reference.undetectable_assets", {"media_asset_id": asset_id}))
+    return {"media_asset_id": asset_id}
+
+
+STATES: Mapping[str, State] = {
+    "person with gallery": State(_person_with_gallery, frozenset({"seeded", "unseeded", "unhosted"})),
+    "media link outside a person gallery": State(_media_link_outside),
+    "person": State(_person, frozenset({"full_name"})),
+    "media asset": State(_media_asset, frozenset({"hosted"})),
+    "shared photo": State(_shared_photo),
+    "show with season": State(_show_with_season, frozenset({"cast"}), frozenset({"core.shows", "core.seasons"})),
+    "storage failure": State(
         _storage_failure, frozenset({"operation", "person_id"}), frozenset({"reference.unwritable_people"})
+    ),
+    "text overlay failure": State(
+        _text_overlay_failure, frozenset({"media_asset_id"}), frozenset({"reference.undetectable_assets"})
     ),
 }
 
@@ -391,6 +436,13 @@ def _count(params: Mapping[str, Any], name: str) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
         raise StateError(422, f"{name} must be a number from 0 to {MAX_COUNT}")
     return count
+
+
+def _id(params: Mapping[str, Any], name: str) -> str:
+    try:
+        return str(uuid.UUID(_text(params, name) or ""))
+    except ValueError:
+        raise StateError(422, f"{name} must be a UUID") from None
 
 
 def _text(params: Mapping[str, Any], name: str) -> str | None:
@@ -496,13 +548,13 @@ def endpoint(handle: Callable[[Any], Awaitable[Mapping[str, Any]]]) -> APIRouter
     return routes
 
 
-def router(database_url: str) -> APIRouter:
-    """The backend's states of one database; whatever they made is deleted when the application stops."""
+def router(database_url: str, definitions: Mapping[str, State] | None = None) -> APIRouter:
+    """The states of one database, as for `States.connect`; what they made is deleted when the application stops."""
     current: list[States] = []
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with contextlib.aclosing(await States.connect(database_url)) as states:
+        async with contextlib.aclosing(await States.connect(database_url, definitions)) as states:
             current.append(states)
             yield
 

@@ -1,136 +1,167 @@
-"""The backend of a live environment, in rollout order: the auth guard, the toggle, the counts of the fixtures."""
+"""The backend of a live environment: the auth guard, the toggle, the counts of the fixtures."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
-from conformance import expect
-from conformance.backend import Backend, Caller, Gallery, Link
+from conformance import expect, live
+from conformance.backend import Backend, Caller
 from conformance.environment import Environment
-from conformance.errors import NotVerified, Violation
-from conformance.plugin import Run
+from conformance.errors import Violation
+from conformance.exchange import Exchange
 
-SECRETS: dict[str, Callable[[str], str | None]] = {
-    "no secret": lambda secret: None,
-    "a wrong secret": lambda secret: "wrong-" + "x" * 20,
-    "the secret but its last character": lambda secret: secret[:-1],
+Observe = Callable[[str, str], None]
+
+GUARD = "Backend auth guard (service role + internal secret)"
+COUNTS = "`seed_only` filtering contract"
+
+WRONG: dict[str, tuple[str, Callable[[str], str | None]]] = {
+    "without internal secret header": ("AUTH-02", lambda secret: None),
+    "with wrong internal secret": ("AUTH-03", lambda secret: "wrong-" + "x" * 20),
+    "with internal secret but its last character": ("AUTH-03", lambda secret: secret[:-1]),
 }
+"""How a toggle goes wrong → the clause that refuses it, and what is sent instead of the secret."""
 
 
-@pytest.fixture
-def may_probe(run: Run) -> None:
-    """Refusal probes may be sent: everywhere but where `--no-probes` says otherwise."""
-    if run.config.option.no_probes:
-        raise NotVerified("--no-probes")
-
-
-def present(backend: Backend, environment: Environment) -> Gallery:
-    """The fixture's link as it is now; raises NotVerified where there is none."""
-    fixture = environment.fixture("seeded_person")
-    seeds = backend.listing(fixture["person_id"], seed_only=True)
-    link = Link(fixture["link_id"], fixture["served_url"], fixture["served_url"] in seeds.urls)
-    return Gallery(fixture["person_id"], (link,))
+# --- the guard -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("may_probe")
 @pytest.mark.parametrize(
-    "make",
-    [
-        pytest.param(make, id=name, marks=pytest.mark.clause("AUTH-02" if name == "no secret" else "AUTH-03"))
-        for name, make in SECRETS.items()
-    ],
+    "how, make",
+    [pytest.param(how, make, id=how, marks=pytest.mark.clause(clause)) for how, (clause, make) in WRONG.items()],
 )
-def test_guard_refuses(backend: Backend, environment: Environment, make: Callable[[str], str | None]) -> None:
+def test_guard_refuses(
+    backend: Backend, environment: Environment, observe: Observe, how: str, make: Callable[[str], str | None]
+) -> None:
     """Service role without, or with a wrong, secret → 403. The probe carries the flag's present value."""
-    person = present(backend, environment)
-    (link,) = person.links
-    caller = Caller(backend.service.authorization, make(environment.credential("internal_admin_secret")))
-    if isinstance(caller.secret, str):
-        backend.redactor.add_derived("internal_admin_secret, wrong", caller.secret)
-    exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
-    expect.status(exchange, {403}, what="a toggle without the right secret")
+    secret = make(environment.credential("internal_admin_secret"))
+    if secret is not None:
+        backend.redactor.add_derived("internal_admin_secret, wrong", secret)
+    exchange = probe(backend, environment, Caller(backend.service.authorization, secret))
+    observe(GUARD, f"`{exchange.status}` {how}")
+    expect.status(exchange, {403}, what=f"a toggle {how}")
 
 
 @pytest.mark.usefixtures("may_probe")
 @pytest.mark.clause("AUTH-01")
-def test_guard_refuses_strangers(backend: Backend, environment: Environment) -> None:
+def test_guard_refuses_strangers(backend: Backend, environment: Environment, observe: Observe) -> None:
     """A toggle without `Authorization` is refused."""
-    person = present(backend, environment)
-    (link,) = person.links
-    exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=Caller(), changes_nothing=True)
+    exchange = probe(backend, environment, Caller())
+    observe(GUARD, f"`{exchange.status}` without `Authorization`")
     expect.status(exchange, {401, 403}, what="a toggle without Authorization")
+
+
+def probe(backend: Backend, environment: Environment, caller: Caller) -> Exchange:
+    """A toggle that is to be refused, and would change nothing."""
+    fixture = environment.fixture("seeded_person")
+    link = backend.own_link(fixture)
+    exchange = backend.toggle(fixture["person_id"], link.link_id, link.flagged, caller=caller, changes_nothing=True)
+    live.changed_nothing(backend, fixture["person_id"], link, exchange, clause="AUTH-05")
+    return exchange
 
 
 @pytest.mark.clause("AUTH-11")
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong-" + "x" * 20], ids=["no token", "a wrong token"])
-def test_photos_refuse_strangers(backend: Backend, environment: Environment, authorization: str | None) -> None:
+def test_photos_refuse_strangers(
+    backend: Backend, environment: Environment, observe: Observe, authorization: str | None
+) -> None:
     """The photos endpoint refuses calls without, and with a wrong, service token."""
     person_id = environment.fixture("unseeded_person")["person_id"]
     backend.listing(person_id, seed_only=False)
-    expect.status(backend.photos(person_id, caller=Caller(authorization)), {401, 403}, what="a call of the photos")
+    exchange = backend.photos(person_id, caller=Caller(authorization))
+    observe("Photos endpoint", f"`{exchange.status}` {'without' if authorization is None else 'with wrong'} token")
+    expect.status(exchange, {401, 403}, what="a call of the photos")
 
 
+# --- the toggle ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("nobody_else")
 @pytest.mark.clause("AUTH-04", "TOG-05")
-def test_toggle_off_and_on(backend: Backend) -> None:
+def test_toggle_off_and_on(backend: Backend, environment: Environment, observe: Observe) -> None:
     """Service role with the right secret → 200, OFF then ON, and the photos follow; the first value is put back."""
-    with backend.some_link() as person:
+    with backend.borrowed_link(environment.fixture("seeded_person")) as person:
         (link,) = person.links
-        for value in (not link.flagged, link.flagged):
+
+        def toggle(value: bool) -> Exchange:
             exchange = backend.toggle(person.person_id, link.link_id, value)
             expect.status(exchange, {200}, clause="AUTH-04", what="a toggle with the right secret")
-            if backend.is_seed(person.person_id, link) is not value:
-                raise Violation(
-                    "the photos do not follow the toggle",
-                    clause="TOG-05",
-                    expected=value,
-                    actual=not value,
-                    exchange=exchange,
-                )
+            return exchange
+
+        exchange = live.off_then_on(backend, person, toggle, clause="TOG-05")
+    observe(GUARD, f"`{exchange.status}` with correct internal secret (toggle succeeded, OFF then ON)")
 
 
-@pytest.mark.clause("PHO-02", "PHO-03")
-def test_seeded_person_has_seeds(backend: Backend, environment: Environment) -> None:
-    """Seeded: `seed_only=true` has at least the fixture's photo, `seed_only=false` is a superset."""
+# --- the counts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("PHO-02", "PHO-03", "PHO-04")
+def test_seeded_person_has_seeds(backend: Backend, environment: Environment, observe: Observe) -> None:
+    """Seeded: `seed_only=true` has a row, and `seed_only=false` is a superset with the fixture's photo."""
     fixture = environment.fixture("seeded_person")
-    snapshot = backend.snapshot(fixture["person_id"])
-    if snapshot.seeds - snapshot.every:
+    every = backend.whole_listing(fixture["person_id"], seed_only=False)
+    seeds = backend.whole_listing(fixture["person_id"], seed_only=True)
+    extra = Counter(seeds.urls) - Counter(every.urls)
+    observe(COUNTS, f"Seeded person: {returned(seeds.urls, every.urls)}{'' if extra else ' (superset)'}")
+    if extra:
         raise Violation(
             "seed_only=true has photos that seed_only=false has not",
             clause="PHO-02",
-            expected=sorted(snapshot.every.elements()),
-            actual=sorted(snapshot.seeds.elements()),
-            exchange=snapshot.exchange,
+            expected=sorted(every.urls),
+            actual=sorted(seeds.urls),
+            exchange=seeds.exchange,
         )
-    if fixture["served_url"] not in snapshot.seeds:
+    if not seeds.urls:
         raise Violation(
-            "the seeded person's photo is no seed",
+            "the person of fixtures.seeded_person has no seeds",
             clause="PHO-03",
             expected=fixture["served_url"],
-            actual=sorted(snapshot.seeds.elements()),
-            exchange=snapshot.exchange,
+            actual=[],
+            exchange=seeds.exchange,
+        )
+    if fixture["served_url"] not in every.urls:
+        raise Violation(
+            "the photo of fixtures.seeded_person is none of the person's",
+            clause="PHO-04",
+            expected=fixture["served_url"],
+            actual=sorted(every.urls),
+            exchange=every.exchange,
         )
 
 
 @pytest.mark.clause("PHO-03", "PHO-04")
-def test_unseeded_person_has_no_seeds(backend: Backend, environment: Environment) -> None:
+def test_unseeded_person_has_no_seeds(backend: Backend, environment: Environment, observe: Observe) -> None:
     """Unseeded: `seed_only=true` has no row, `seed_only=false` has some."""
     person_id = environment.fixture("unseeded_person")["person_id"]
-    snapshot = backend.snapshot(person_id)
-    if snapshot.seeds:
+    every = backend.whole_listing(person_id, seed_only=False)
+    seeds = backend.whole_listing(person_id, seed_only=True)
+    observe(COUNTS, f"Unseeded person: {returned(seeds.urls, every.urls)}")
+    if seeds.urls:
         raise Violation(
-            "the unseeded person has seeds",
+            "the person of fixtures.unseeded_person has seeds",
             clause="PHO-03",
             expected=[],
-            actual=sorted(snapshot.seeds.elements()),
-            exchange=snapshot.exchange,
+            actual=sorted(seeds.urls),
+            exchange=seeds.exchange,
         )
-    if not snapshot.every:
+    if not every.urls:
         raise Violation(
-            "the unseeded person has no photos",
+            "the person of fixtures.unseeded_person has no photos",
             clause="PHO-04",
             expected="photos",
             actual=[],
-            exchange=snapshot.exchange,
+            exchange=every.exchange,
         )
+
+
+def returned(seeds: tuple[str, ...], every: tuple[str, ...]) -> str:
+    """What both lists returned, in the words of the rollout plan."""
+    told = (
+        f"`seed_only={name}` returned `{len(urls)}` row{'' if len(urls) == 1 else 's'}"
+        for name, urls in (("true", seeds), ("false", every))
+    )
+    return "; ".join(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -33,10 +34,21 @@ JSON = st.recursive(
 )
 TOGGLE = "/api/v1/admin/person/{person_id}/gallery/{link_id}/facebank-seed"
 PHOTOS = "/api/v1/screenalytics/people/{person_id}/photos"
+PREVIEW = "/api/v1/admin/scrape/preview"
+IMPORT = "/api/v1/admin/scrape/import"
+STREAM = "/api/v1/admin/scrape/import/stream"
+ASSET = "/api/v1/admin/media-assets/{asset_id}"
+COUNT = "/api/v1/admin/media-assets/{asset_id}/auto-count"
+OVERLAY = "/api/v1/admin/media-assets/{asset_id}/detect-text-overlay"
+SYNC = "/episodes/{ep_id}/sync_cast_from_trr"
+VISION = "/vision/people-count"
+DOCUMENTS = ("backend", "app", "screenalytics")
 
 
 def copy_contracts(folder: Path) -> Path:
-    return Path(shutil.copytree(SOURCE, folder / "contracts", ignore=shutil.ignore_patterns("*.py", "__pycache__")))
+    copy = Path(shutil.copytree(SOURCE, folder / "contracts", ignore=shutil.ignore_patterns("*.py", "__pycache__")))
+    contracts.write_lock(copy)
+    return copy
 
 
 @pytest.fixture
@@ -52,10 +64,34 @@ def test_contracts_can_be_released() -> None:
     assert [str(finding) for finding in contracts.check()] == []
 
 
-def test_every_clause_of_the_first_version_is_there() -> None:
-    first = {"GEN": 1, "AUTH": 11, "TOG": 12, "PHO": 12}
-    ids = [f"{area}-{number:02}" for area, count in first.items() for number in range(1, count + 1)]
+def test_every_clause_is_there() -> None:
+    areas = {
+        "GEN": 1,
+        "AUTH": 12,
+        "TOG": 12,
+        "PHO": 12,
+        "FALL": 12,
+        "SYNC": 7,
+        "PRX": 12,
+        "BKD": 1,
+        "BADGE": 1,
+        "OAS": 1,
+    }
+    areas |= {"PRE": 10, "KIND": 2, "IMP": 6, "SSE": 9, "CAST": 5, "DEL": 2, "EXC": 6, "CNT": 3, "TXT": 1, "PUR": 2}
+    ids = [f"{area}-{number:02}" for area, count in areas.items() for number in range(1, count + 1)]
     assert set(ids) <= CONTRACTS.clauses.keys()
+
+
+def test_every_schema_of_a_message_is_promised_by_a_clause() -> None:
+    """What a clause names, and what that refers to; the rest are formats of the contracts and of the tool itself."""
+    named = {name for clause in CONTRACTS.clauses.values() for name in clause.schemas}
+    grown: set[str] = set()
+    while named - grown:
+        grown |= named
+        files = {reference.partition("#")[0] for name in grown for reference in references(CONTRACTS.schema(name))}
+        named |= {file.removesuffix(".schema.json") for file in files if file}
+    formats = {"clause-file", "stream-examples", "report", "rogues", "waivers"}
+    assert set(CONTRACTS.schemas) - named == formats
 
 
 def test_clauses_of_a_file_keep_their_order() -> None:
@@ -154,6 +190,103 @@ def test_response_is_open_and_takes_uuids_in_any_case(
     CONTRACTS.validator("toggle-response").validate(response)
 
 
+def test_kinds_stand_in_one_place() -> None:
+    """The allowlist as the plan has it, and requests refer to it."""
+    kinds = ["poster", "backdrop", "episode_still", "cast", "promo", "intro", "reunion", "other"]
+    assert CONTRACTS.schema("kind")["enum"] == kinds
+    texts = [path.read_text(encoding="utf-8") for path in (SOURCE / "schemas").glob("*.json")]
+    assert sum('"episode_still"' in text for text in texts) == 1
+
+
+@given(
+    width=st.none() | st.integers(),
+    height=st.none() | st.integers(),
+    size=st.none() | st.integers(min_value=0),
+    absent=st.sets(st.sampled_from(["width", "height", "bytes"])),
+    others=st.dictionaries(st.text(max_size=8), JSON, max_size=3),
+)
+def test_candidate_may_leave_out_what_is_not_known(
+    width: int | None, height: int | None, size: int | None, absent: set[str], others: dict[str, Any]
+) -> None:
+    known = {"width": width, "height": height, "bytes": size}
+    addresses = {"id": "1", "original_url": "https://press.example/a.png", "best_url": "https://press.example/a.png"}
+    unknown = {key: value for key, value in others.items() if key not in CONTRACTS.schema("candidate")["properties"]}
+    candidate = unknown | addresses | {key: value for key, value in known.items() if key not in absent}
+    CONTRACTS.validator("candidate").validate(candidate)
+
+
+IDS_OF_ENTITIES = ("season_id", "show_id", "person_id")
+
+
+@given(
+    entity=st.sampled_from([None, "season", "show", "person"]),
+    ids=st.fixed_dictionaries({}, optional={key: st.none() | st.uuids().map(str) for key in IDS_OF_ENTITIES}),
+    number=st.none() | st.integers(),
+)
+def test_import_needs_the_ids_of_its_entity_type(
+    entity: str | None, ids: dict[str, str | None], number: int | None
+) -> None:
+    """IMP-06, as a table: the season is what no entity type means, and null is no id."""
+    request: dict[str, Any] = ids | {"season_number": number, "source_url": "https://press.example/premiere"}
+    request["images"] = [{"candidate_id": "1", "url": "https://press.example/a.png"}]
+    if entity is not None:
+        request["entity_type"] = entity
+    has = {key for key, value in request.items() if value is not None}
+    complete = {
+        "show": "show_id" in has,
+        "person": "person_id" in has,
+    }.get(entity or "season", "season_id" in has or {"show_id", "season_number"} <= has)
+    assert CONTRACTS.validator("import-request").is_valid(request) is complete
+
+
+# --- Streams ---------------------------------------------------------------------------------------------------------
+
+
+def data_lines(content: bytes) -> list[Any]:
+    """What the app reads of a stream: each line that begins with `data: `, as one JSON text."""
+    lines = re.split("\r\n|\r|\n", content.decode())
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+
+ROLES = {
+    "stream-result": st.fixed_dictionaries({"status": st.sampled_from(["success", "duplicate", "excluded", "error"])}),
+    "stream-summary": st.fixed_dictionaries({"imported": st.integers(0), "assets": st.just([])}),
+    "stream-error": st.fixed_dictionaries({"error": st.text("ab", min_size=1)}),
+    "stream-progress": st.fixed_dictionaries({"status": st.sampled_from(["downloading", "resizing"]) | st.none()}),
+}
+
+
+@given(data=st.data(), role=st.sampled_from(list(ROLES)), others=st.dictionaries(st.text(max_size=8), JSON, max_size=3))
+def test_events_are_told_apart_by_their_members(data: st.DataObject, role: str, others: dict[str, Any]) -> None:
+    """Whatever else an event has: it is judged by the schema of its role alone."""
+    members = {"status", "imported", "assets", "error", "current"}
+    event = {key: value for key, value in others.items() if key not in members} | data.draw(ROLES[role])
+    nulls = data.draw(st.sets(st.sampled_from(sorted(members - event.keys()))))
+    event |= dict.fromkeys(nulls)
+    assert CONTRACTS.validator("stream-event").is_valid(event) is CONTRACTS.validator(role).is_valid(event)
+
+
+@pytest.mark.parametrize("name", CONTRACTS.streams())
+def test_valid_stream_is_a_summary_after_events(name: str) -> None:
+    stream = CONTRACTS.streams()[name]
+    *events, summary = data_lines(stream.content)
+    for event in events:
+        CONTRACTS.validator("stream-event").validate(event)
+    CONTRACTS.validator("stream-summary").validate(summary)
+    assert stream.breaks == ()
+    results = [event for event in events if CONTRACTS.validator("stream-result").is_valid(event)]
+    assert [result["url"] for result in results] == list(stream.images)
+
+
+def test_streams_cover_what_is_permitted_and_each_clause_of_the_grammar() -> None:
+    valid = [stream.content for stream in CONTRACTS.streams().values()]
+    for piece in (b"\r\n", b"\r", b"\n: ", b"\nid: ", b"retry: ", b"event: message\n", "Å".encode(), b"\\u"):
+        assert any(piece in content for content in valid), piece
+    assert any(b"event:" not in content for content in valid)
+    first = {stream.breaks[0] for stream in CONTRACTS.streams("invalid").values()}
+    assert first == {"SSE-01", "SSE-02", "SSE-03", "SSE-04", "SSE-06", "SSE-07"}
+
+
 @given(body=JSON)
 def test_any_error_body_is_permitted(body: Any) -> None:
     assert CONTRACTS.validator("error").is_valid(body)
@@ -181,20 +314,50 @@ def references(value: Any) -> Iterator[str]:
             yield from references(item)
 
 
-def test_openapi_is_valid_and_self_contained() -> None:
-    document = CONTRACTS.openapi()
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_openapi_is_valid_and_self_contained(name: str) -> None:
+    document = CONTRACTS.openapi(name)
     validate(document)
     assert all(reference.startswith("#/") for reference in references(document))
-    assert document["components"]["schemas"].keys() == {"toggle-request", "toggle-response", "photo-list", "photo"}
 
 
-def test_schemathesis_finds_both_operations() -> None:
+def test_openapi_has_the_schemas_it_needs_and_no_more() -> None:
+    assert CONTRACTS.openapi("screenalytics")["components"]["schemas"].keys() == {
+        "sync-response",
+        "vision-request",
+        "vision-response",
+    }
+
+
+def test_schemathesis_finds_every_operation() -> None:
     schema = schemathesis.openapi.from_dict(CONTRACTS.openapi())
-    assert {path: list(schema[path]) for path in schema} == {TOGGLE: ["patch"], PHOTOS: ["get"]}
+    assert {path: list(schema[path]) for path in schema} == {
+        TOGGLE: ["patch"],
+        PHOTOS: ["get"],
+        PREVIEW: ["post"],
+        IMPORT: ["post"],
+        STREAM: ["post"],
+        ASSET: ["delete"],
+        COUNT: ["post"],
+        OVERLAY: ["post"],
+    }
+
+
+def test_every_operation_has_a_clause_and_no_clause_another() -> None:
+    named = {operation for clause in CONTRACTS.clauses.values() for operation in clause.operations}
+    documents = [CONTRACTS.openapi(name) for name in DOCUMENTS]
+    operations = {
+        operation["operationId"]
+        for document in documents
+        for item in document["paths"].values()
+        for operation in item.values()
+    }
+    assert operations == named
 
 
 UUID_UPPER = "1B3CB751-E6D0-594C-ACDB-57958C463495"
 IDS = {"link_id": UUID_UPPER.lower(), "person_id": UUID_UPPER.lower()}
+PATH_IDS = IDS | {"asset_id": UUID_UPPER.lower(), "ep_id": "s02e01"}
 TOGGLED = IDS | {"link_id": UUID_UPPER, "facebank_seed": True, "more": None}
 CHECKED = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 
@@ -216,18 +379,35 @@ CHECKED = ("status_code_conformance", "content_type_conformance", "response_sche
         (PHOTOS, "GET", 307, "text/plain", "", True),
         (PHOTOS, "GET", 418, "application/problem+json", {"status": 418}, True),
         (PHOTOS, "GET", 500, "application/json", {"detail": "crash"}, False),
+        (PREVIEW, "POST", 200, "application/json", {"error": "404"}, True),
+        (PREVIEW, "POST", 200, "application/json", {"images": None}, False),
+        (PREVIEW, "POST", 400, "application/json", {"detail": "no such page"}, True),
+        (PREVIEW, "POST", 502, "application/json", {"detail": "no such page"}, False),
+        (IMPORT, "POST", 200, "application/json", {"imported": 1}, False),
+        (STREAM, "POST", 200, "text/event-stream", "data: {}", True),
+        (STREAM, "POST", 200, "text/event-stream; charset=utf-8", "data: {}", True),
+        (STREAM, "POST", 200, "application/json", {"imported": 1}, False),
+        (STREAM, "POST", 400, "text/event-stream", "event: error", True),
+        (ASSET, "DELETE", 200, "application/json", {"asset_id": UUID_UPPER}, True),
+        (ASSET, "DELETE", 204, "text/plain", "", True),
+        (ASSET, "DELETE", 404, "application/json", {"detail": "unknown"}, True),
+        (ASSET, "DELETE", 500, "application/json", {"detail": "crash"}, False),
+        (COUNT, "POST", 200, "application/json", {"people_count": "4"}, False),
+        (COUNT, "POST", 504, "text/plain", "the vision service is slow", True),
+        (OVERLAY, "POST", 200, "application/json", {}, False),
+        (OVERLAY, "POST", 500, "application/json", {"detail": "the detector failed"}, True),
     ],
 )
 def test_schemathesis_judges_answers_by_the_contract(
     path: str, method: str, status: int, media_type: str, body: Any, conforms: bool
 ) -> None:
     load_all_checks()
-    case = schemathesis.openapi.from_dict(CONTRACTS.openapi())[path][method].Case(path_parameters=IDS)
+    case = schemathesis.openapi.from_dict(CONTRACTS.openapi())[path][method].Case(path_parameters=PATH_IDS)
     response = schemathesis.Response(
         status_code=status,
         headers={"content-type": [media_type]},
         content=json.dumps(body).encode(),
-        request=requests.Request(method, "http://backend.example" + path.format(**IDS)).prepare(),
+        request=requests.Request(method, "http://backend.example" + path.format(**PATH_IDS)).prepare(),
         elapsed=0.0,
         verify=True,
     )
@@ -298,7 +478,7 @@ DUPLICATE = """
 - {id: AUTH-03, level: MUST, targets: [backend], statement: Again., source: [L5]}
 """
 ANOTHER = """openapi: 3.1.0
-info: {title: Another, version: 1.0.0}
+info: {title: Another, version: 1.1.0}
 paths:
   /photos:
     get: {operationId: listPersonPhotos, responses: {"200": {description: Photos.}}}
@@ -311,9 +491,9 @@ STRUCTURAL = {
     "version with a leading zero": Fault("VERSION", put("1.00.0"), "'1.00.0' is not a semantic version"),
     "version and $id differ": Fault(
         "VERSION",
-        put("1.1.0"),
-        "not 'https://trr-conformance.invalid/contracts/1.1.0/",
-        "schemas/clause-file.schema.json",
+        put("1.2.0"),
+        "not 'https://trr-conformance.invalid/contracts/1.2.0/",
+        "schemas/badge-vectors.schema.json",
     ),
     "schema not JSON": Fault(
         "schemas/photo.schema.json", swap('"type": "object",', '"type": "object"'), "7: is not JSON"
@@ -336,7 +516,7 @@ STRUCTURAL = {
     ),
     "schema of another dialect": Fault("schemas/photo.schema.json", swap("2020-12", "2019-09"), "$schema is 'https://"),
     "$id without the version": Fault(
-        "schemas/photo.schema.json", swap("contracts/1.0.0/", "contracts/"), "$id is 'https://"
+        "schemas/photo.schema.json", swap("contracts/1.1.0/", "contracts/"), "$id is 'https://"
     ),
     "$id of another file": Fault(
         "schemas/photo.schema.json", swap("photo.schema.json", "row.schema.json"), "$id is 'https://"
@@ -397,12 +577,12 @@ STRUCTURAL = {
     ),
     "clause of no known schema": Fault(
         "clauses/general.yaml",
-        swap("[toggle-request]", "[toggle]"),
-        "11: clause GEN-01 names 'toggle', which is not among the schemas",
+        swap("[toggle-request,", "[toggle,"),
+        "19: clause GEN-01 names 'toggle', which is not among the schemas",
     ),
     "clause of no known operation": Fault(
         "clauses/general.yaml",
-        swap("[toggleFacebankSeed,", "[toggleSeed,"),
+        swap("- toggleFacebankSeed", "- toggleSeed"),
         "10: clause GEN-01 names 'toggleSeed', which is not among the operations",
     ),
     "no clause format": Fault(
@@ -420,8 +600,8 @@ STRUCTURAL = {
     ),
     "OpenAPI version differs": Fault(
         "openapi/backend.yaml",
-        swap("version: 1.0.0", "version: 1.0.1"),
-        "5: info.version is not the contracts' version 1.0.0",
+        swap("version: 1.1.0", "version: 1.1.1"),
+        "5: info.version is not the contracts' version 1.1.0",
     ),
     "OpenAPI without paths": Fault(
         "openapi/backend.yaml", swap("paths:", "webhooks:"), "'paths' is a required property"
@@ -460,7 +640,7 @@ STRUCTURAL = {
 RELEASE = {
     "changelog missing": Fault("CHANGELOG.md", gone, "cannot be read: No such file or directory"),
     "changelog lacks the version": Fault(
-        "CHANGELOG.md", swap("## [1.0.0]", "## [1.0.01]"), "has no section for version 1.0.0"
+        "CHANGELOG.md", swap("## [1.1.0]", "## [1.1.01]"), "has no section for version 1.1.0"
     ),
     "valid example is invalid": Fault(
         "examples/photo/valid/string-width.json",
@@ -488,6 +668,33 @@ RELEASE = {
         swap("  title: TRR-Backend, pinned endpoints\n", ""),
         '3: $.info: "title" is a required property',
     ),
+    "stream gone": Fault(
+        "examples/streams/valid/one-image.txt",
+        gone,
+        "names valid/one-image.txt, and there is no such file",
+        "examples/streams/index.json",
+    ),
+    "stream that the index does not name": Fault(
+        "examples/streams/valid/two.txt", put(""), "is not named in index.json"
+    ),
+    "stream on the other side": Fault("examples/streams/invalid/one-image.txt", put(""), "is not named in index.json"),
+    "stream that breaks no known clause": Fault(
+        "examples/streams/index.json", swap('["SSE-04"]', '["SSE-99"]'), "breaks SSE-99, which is no clause"
+    ),
+    "index of the streams missing": Fault(
+        "examples/streams/index.json", gone, "cannot be read: No such file or directory"
+    ),
+    "index of the streams of another shape": Fault(
+        "examples/streams/index.json", swap('"reason":', '"note":'), "'reason' is a required property"
+    ),
+    "vector of another shape": Fault(
+        "vectors/badge.json", swap('"width": 1200', '"width": "1200"'), "'1200' is not of type 'integer', 'null'"
+    ),
+    "vector twice": Fault(
+        "vectors/badge.json", swap('"badge-1-mb"', '"badge-1-kb"'), "two vectors are named badge-1-kb"
+    ),
+    "vectors not JSON": Fault("vectors/badge.json", put("[,]"), "1: is not JSON"),
+    "vectors of no known schema": Fault("vectors/sizes.json", put("[]"), "is described by no schema sizes-vectors"),
 }
 
 
@@ -541,8 +748,45 @@ def test_what_load_refuses_is_the_only_finding_of_check(shared: Path) -> None:
 def test_fault_of_a_release_is_found_in_one_line(shared: Path, fault: Fault) -> None:
     with broken(shared, fault):
         contracts.load(shared)
+        # the lock tells of every change of what it holds
+        [finding] = [one for one in contracts.check(shared) if Path(one.file).name != "contracts.lock"]
+    assert_names_the_fault(shared, fault, str(finding))
+
+
+@pytest.mark.parametrize("fault", [pytest.param(fault, id=name) for name, fault in STRUCTURAL.items()])
+def test_check_finds_what_load_refuses(shared: Path, fault: Fault) -> None:
+    with broken(shared, fault):
+        findings = contracts.check(shared)
+        with pytest.raises(ContractError) as refusal:
+            contracts.load(shared)
+    assert refusal.value.finding in findings
+    assert all("\n" not in str(finding) for finding in findings)
+
+
+LOCKED = {
+    "lock missing": Fault("contracts.lock", gone, "cannot be read: No such file or directory"),
+    "lock not JSON": Fault("contracts.lock", put("{"), "1: is not JSON"),
+    "lock of another shape": Fault("contracts.lock", put("[]"), "is no lock: write it with"),
+    "lock of another version": Fault(
+        "contracts.lock", swap('"version": ', '"version": "0.9.0", "was": '), "is of version"
+    ),
+    "locked file changed": Fault(
+        "clauses/general.yaml", add("# more\n"), "clauses/general.yaml has changed", "contracts.lock"
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", [pytest.param(fault, id=name) for name, fault in LOCKED.items()])
+def test_fault_of_the_lock_is_found_in_one_line(shared: Path, fault: Fault) -> None:
+    with broken(shared, fault):
         [finding] = contracts.check(shared)
     assert_names_the_fault(shared, fault, str(finding))
+
+
+def test_lock_is_the_same_however_lines_end(copy: Path) -> None:
+    for path in copy.glob("schemas/*.json"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert contracts.check(copy) == []
 
 
 def assert_names_the_fault(folder: Path, fault: Fault, finding: str) -> None:

@@ -214,13 +214,13 @@ def raw(lab: Lab, request: str, expect: bytes | None = None) -> bytes:
 
 
 def test_an_address_in_use_is_a_usage_error(process: LabProcess) -> None:
-    taken = process.stub_url.removeprefix("http://")
+    taken = process.urls["stub_backend"].removeprefix("http://")
     with pytest.raises(UsageError, match=f"stub_backend: {taken}"):
-        LabProcess(bind=taken)
+        LabProcess({"stub_backend": {"bind": taken}})
 
 
 def test_the_lab_says_how_the_target_reaches_it() -> None:
-    process = LabProcess(url="http://stub.test:8787")
+    process = LabProcess({"stub_backend": {"bind": "127.0.0.1:0", "url": "http://stub.test:8787"}})
     lab = Lab(process.control_url)
     assert lab.stub_url == "http://stub.test:8787"
     lab.close()

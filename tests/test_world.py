@@ -104,15 +104,19 @@ def test_a_toggle_in_the_app_changes_what_is_imported(world: World) -> None:
 def test_the_cast_comes_from_the_backend(world: World) -> None:
     """An episode that Screenalytics does not know has the cast that the backend lists, in billing order."""
     galleries = [world.state("backend", "person with gallery", seeded=1) for _ in range(2)]
-    season_id = world.state("backend", "show with season")["season_id"]
+    season = world.state("backend", "show with season")
     ep_id = str(uuid4())
     with psycopg.connect(world.variables["TRR_DB_URL"]) as connection:
         connection.execute(
-            "insert into core.episodes (id, season_id, episode_number) values (%s, %s, 1)", (ep_id, season_id)
+            "insert into core.episodes (id, season_id, episode_number) values (%s, %s, 7)", (ep_id, season["season_id"])
         )
         for order, gallery in enumerate(galleries):
             connection.execute(
-                "insert into core.episode_cast values (%s, %s, %s)", (ep_id, gallery["person_id"], order)
+                "with credit as (insert into core.credits"
+                " (show_id, person_id, credit_category, billing_order, source_type)"
+                " values (%s, %s, 'Self', %s, 'manual') returning id)"
+                " insert into core.credit_occurrences (credit_id, episode_id) select id, %s from credit",
+                (season["show_id"], gallery["person_id"], order, ep_id),
             )
     assert world.sync(ep_id) == (2, 2, 0)
     assert [world.images(gallery["person_id"]) for gallery in galleries] == [

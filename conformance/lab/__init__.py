@@ -1,30 +1,35 @@
 """The lab: the suite's own servers, in a process that the run's controller owns and every worker scripts and reads.
 
-The lab plays the backend for the app and for Screenalytics. Scripts and journal are keyed by fresh ids in the path or
-body (person for photos and images, episode for the cast, link for toggles, asset, page address), so that any number of
-workers share the one address.
+The lab plays the backend for the app and for Screenalytics, and for the backend it serves pages to scrape and plays the
+vision service. Scripts and journal are keyed by fresh ids in the path or body (person for photos and images, episode
+for the cast, link for toggles, asset, page address, first segment of a page's or image's path), so that any number of
+workers share the addresses.
 """
 
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import subprocess
 import sys
-import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from conformance import bundled
 from conformance.errors import UsageError
+from conformance.lab.addresses import LISTENERS, LOOPBACK, Address
 from conformance.lab.answers import Answer
 from conformance.lab.journal import UNSCRIPTED, Call
 from conformance.lab.stub import photos_script
 
-__all__ = ["UNSCRIPTED", "Answer", "Call", "Lab", "LabProcess"]
+__all__ = ["EVERY_LISTENER", "LISTENERS", "UNSCRIPTED", "Answer", "Call", "Lab", "LabProcess"]
 
+EVERY_LISTENER: Mapping[str, Mapping[str, str]] = {name: {"bind": LOOPBACK} for name in LISTENERS}
+"""All listeners at ports of the system's choice."""
 STOP_TIMEOUT_S = 5
 _CONTROL_TIMEOUT_S = 30
 
@@ -34,10 +39,34 @@ class Lab:
 
     def __init__(self, control_url: str) -> None:
         self.control_url = control_url
-        self._connection = http.client.HTTPConnection(urlsplit(control_url).netloc, timeout=_CONTROL_TIMEOUT_S)
-        self._lock = threading.Lock()
-        self.stub_url: str = self._ask("GET", "/")["stub_backend"]
+        self._idle: list[http.client.HTTPConnection] = []
+        self.urls: dict[str, str] = self._ask("GET", "/")
+        """How the target reaches each listener that was started."""
+
+    @property
+    def stub_url(self) -> str:
         """The stub backend as the target reaches it."""
+        return self.urls["stub_backend"]
+
+    @property
+    def origin_url(self) -> str:
+        """The page origin as the target reaches it."""
+        return self.urls["page_origin"]
+
+    @property
+    def origin_by_name(self) -> str | None:
+        """The page origin under a host name, where it has one: `localhost` for the loopback address."""
+        parts = urlsplit(self.origin_url)
+        try:
+            address = ipaddress.ip_address(parts.hostname or "")
+        except ValueError:
+            return self.origin_url
+        return f"{parts.scheme}://localhost:{parts.port or 80}{parts.path}" if address.is_loopback else None
+
+    @property
+    def vision_url(self) -> str:
+        """The stub vision service as the target reaches it."""
+        return self.urls["stub_vision"]
 
     # --- scripts ---
 
@@ -55,9 +84,51 @@ class Lab:
             {photos_script(person_id, seed_only=True): seeds, photos_script(person_id, seed_only=False): every}
         )
 
-    def release(self, key: str) -> None:
-        """Lets go of every call for `key` that is held, now and until it is scripted anew."""
-        self._ask("POST", "/release", {"key": key})
+    def serve(self, where: str, *given: Answer, head: Answer | None = None) -> None:
+        """Has the page origin answer so at an address or path, one after the other; the last answer repeats.
+
+        With a query only calls with that query are meant, without one all. HEAD is answered as GET would be then,
+        without using the answer up, or by `head`.
+        """
+        self.serve_all({where: given}, head=head)
+
+    def serve_all(self, places: Mapping[str, Sequence[Answer]], *, head: Answer | None = None) -> None:
+        """Several addresses at once."""
+        heads = [] if head is None else [head.as_dict()]
+        order = {
+            self._place(where): {"get": [answer.as_dict() for answer in given], "head": heads}
+            for where, given in places.items()
+        }
+        self._ask("POST", "/serve", order)
+
+    def script_vision(self, marker: str, *given: Answer) -> None:
+        """Has the vision service answer so about images whose address contains `marker`; the longest marker decides."""
+        self._ask("POST", "/vision", {marker: [answer.as_dict() for answer in given]})
+
+    def release(self, where: str, gate: str | None = None) -> None:
+        """Lets go of what is held for a key, marker, or address or path of the page origin, until it is scripted anew.
+
+        With `gate`, only of that gate of its streams.
+        """
+        place = self._place(where) if self._is_place(where) else None
+        self._ask("POST", "/release", {"where": where, "place": place, "gate": gate})
+
+    def pause(self, listener: str) -> None:
+        """Has a listener refuse connections, for everybody, and ends those that it has."""
+        self._ask("POST", "/pause", {"listener": listener})
+
+    def resume(self, listener: str) -> None:
+        """Has a listener listen again, at the port that it had."""
+        self._ask("POST", "/resume", {"listener": listener})
+
+    @contextmanager
+    def refusing(self, listener: str) -> Iterator[None]:
+        """Meanwhile a listener is paused. It is for everybody: only for tests that are marked `exclusive`."""
+        self.pause(listener)
+        try:
+            yield
+        finally:
+            self.resume(listener)
 
     def image_url(self, person_id: str, name: str | None = None) -> str:
         """An address where the stub serves a picture of its own; its calls are journaled under the person."""
@@ -69,6 +140,15 @@ class Lab:
         """The calls for `key` in the order of their arrival, after waiting for so many for at most so long."""
         return self._calls(key=key, at_least=at_least, within_s=within_s)
 
+    def fetches(self, where: str, *, method: str | None = None, at_least: int = 0, within_s: float = 0.0) -> list[Call]:
+        """The calls for an address or path of the page origin, with the query that it has, or any."""
+        place = self._place(where)
+        return self._calls(place=place, method=method, at_least=at_least, within_s=within_s)
+
+    def vision_calls(self, marker: str, *, at_least: int = 0, within_s: float = 0.0) -> list[Call]:
+        """The calls of the vision service about images whose address contains `marker`."""
+        return self._calls(image=marker, at_least=at_least, within_s=within_s)
+
     def calls_by_key(self, keys: Sequence[str], *, since: int = 0) -> dict[str, list[Call]]:
         """The calls of several keys; of each only those with a higher number than `since`."""
         found: dict[str, list[Call]] = {key: [] for key in keys}
@@ -76,6 +156,11 @@ class Lab:
         for call in self._calls(keys=list(keys), since=since):
             found[by_normal_key[call.key]].append(call)
         return found
+
+    def wait_for_any(self, keys: Sequence[str], *, since: int = 0, within_s: float = 0.0) -> int:
+        """The number of the last call for any of the keys after `since`, once there is one; `since` if none comes."""
+        found = self._calls(keys=list(keys), since=since, at_least=1, within_s=within_s)
+        return found[-1].number if found else since
 
     @property
     def count(self) -> int:
@@ -93,41 +178,69 @@ class Lab:
     def _calls(self, **selection: Any) -> list[Call]:
         return [Call.from_dict(call) for call in self._ask("POST", "/calls", selection)]
 
+    def _is_place(self, where: str) -> bool:
+        return where.startswith("/") or (
+            "page_origin" in self.urls
+            and any(where.startswith(f"{url}/") for url in (self.origin_url, self.origin_by_name) if url)
+        )
+
+    def _place(self, where: str) -> str:
+        """The path and query of an address of the page origin."""
+        if not self._is_place(where):
+            raise ValueError(f"{where!r} is no path and no address of the page origin")
+        base = next((url for url in (self.origin_url, self.origin_by_name) if url and where.startswith(f"{url}/")), "")
+        return where.removeprefix(base).partition("#")[0]
+
     def _ask(self, method: str, path: str, order: Any = None) -> Any:
         body = None if order is None else json.dumps(order)
-        with self._lock:
-            self._connection.request(method, path, body)
-            answer = self._connection.getresponse()
-            content = json.loads(answer.read())
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = http.client.HTTPConnection(urlsplit(self.control_url).netloc, timeout=_CONTROL_TIMEOUT_S)
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        self._idle.append(connection)
         if answer.status != http.HTTPStatus.OK:
             raise ValueError(f"the lab: {method} {path}: {content['detail']}")
         return content
 
     def close(self) -> None:
-        """Closes the connection."""
-        self._connection.close()
+        """Closes the connections."""
+        for connection in self._idle:
+            connection.close()
 
 
 class LabProcess:
-    """A running lab. It stops when `stop` is called, and by itself when this process is gone."""
+    """A lab, which may still be starting: what is asked of it waits. It stops when `stop` is called, and by itself when
+    this process is gone."""
 
-    def __init__(self, *, bind: str = "127.0.0.1:0", url: str | None = None) -> None:
-        words = [sys.executable, "-P", "-m", "conformance.lab", "--json", "--with-stdin", "--bind", bind]
-        self._process = subprocess.Popen(
-            words + (["--url", url] if url else []),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=bundled.variables(),
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self.stop()
-            raise UsageError(f"stub_backend: {bind} cannot be used; why is above")
-        addresses = json.loads(line)
-        self.control_url: str = addresses["control"]
-        self.stub_url: str = addresses["stub_backend"]
+    def __init__(self, binds: Mapping[str, Mapping[str, str]] = EVERY_LISTENER) -> None:
+        """Starts the listeners that are named, each at its `bind` (and reached at its `url`); raises UsageError."""
+        addresses = {}
+        try:
+            for name, where in {"control": {"bind": LOOPBACK}, **binds}.items():
+                addresses[name] = Address.bound(where["bind"], where.get("url"))
+            words = ["-m", "conformance.lab", "--inherited", Address.all_as_json(addresses)]
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env=bundled.variables(),
+                pass_fds=[each.fileno() for address in addresses.values() for each in address.sockets],
+            )
+        except (OSError, OverflowError, ValueError) as error:
+            raise UsageError(f"{name}: {where['bind']} cannot be used: {error}") from None
+        finally:
+            for address in addresses.values():
+                address.close()
+        self.urls = {name: address.url for name, address in addresses.items()}
+        """How each listener is reached, by the target and, as `control`, by workers."""
+
+    @property
+    def control_url(self) -> str:
+        """Where a `Lab` reaches it."""
+        return self.urls["control"]
 
     def stop(self) -> None:
         """Stops the lab, and waits until it is gone."""
@@ -137,6 +250,5 @@ class LabProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()

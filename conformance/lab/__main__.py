@@ -1,8 +1,10 @@
 """`python -m conformance.lab`: the suite's own servers, in one process that many workers share.
 
-The control port speaks JSON: `POST /script` `{key: [answer, …]}`, `POST /release` `{"key": …}` and `POST /calls`
-`{"key": …}`, `{"keys": […], "since": …}` or `{"containing": …}`, with `at_least` and `within_s` to wait for calls;
-`GET /` tells the addresses, `GET /count` how many calls there have been.
+The control port speaks JSON: `POST /script` `{key: [answer, …]}`, `POST /serve` `{place: {"get": […], "head": […]}}`,
+`POST /vision` `{marker: [answer, …]}`, `POST /release` `{"where": …, "gate": …}`, `POST /pause` and `POST /resume`
+`{"listener": …}`, and `POST /calls` `{"key": …}`, `{"keys": […], "since": …}`, `{"place": …}`, `{"image": …}` or
+`{"containing": …}`, with `at_least` and `within_s` to wait for calls; `GET /` tells the addresses, `GET /count` how
+many calls there have been.
 """
 
 from __future__ import annotations
@@ -13,65 +15,67 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from conformance.lab import answers, stub
+from conformance.lab.addresses import LISTENERS, LOOPBACK, Address
 from conformance.lab.answers import Answer
-from conformance.lab.journal import Call, Journal
-from conformance.lab.server import Received, Response, listen
+from conformance.lab.journal import Call, Journal, Place
+from conformance.lab.origin import PageOrigin
+from conformance.lab.scripts import Routed
+from conformance.lab.server import Handler, Hold, Listener, Received, Response
+from conformance.lab.stub import StubBackend
+from conformance.lab.vision import StubVision
 
 EXIT_USAGE = 4
 
 
 class Laboratory:
-    """The scripts and the journal, and the two servers' handlers on them."""
+    """The journal, and what each listener answers."""
 
-    def __init__(self) -> None:
-        self.addresses: dict[str, str] = {}
+    def __init__(self, addresses: Mapping[str, Address]) -> None:
+        self._urls = {name: address.url for name, address in addresses.items()}
         self._journal = Journal()
-        self._scripts: dict[str, list[Answer]] = {}
-        self._releases: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Condition()
-        self._never = asyncio.Event()
+        self._backend, self._origin, self._vision = StubBackend(), PageOrigin(), StubVision()
+        handlers = {
+            "stub_backend": self._handler("stub_backend", self._backend.route),
+            "page_origin": self._handler("page_origin", self._origin.route),
+            "stub_vision": self._handler("stub_vision", self._vision.route),
+            "control": self.control,
+        }
+        self.listeners = {name: Listener(handlers[name], address.sockets) for name, address in addresses.items()}
 
-    # --- the stub backend ---
+    def _handler(self, listener: str, route: Callable[[Received], Routed]) -> Handler:
+        """What notes a call and answers it."""
 
-    async def backend(self, received: Received) -> Response:
-        """Notes a call and answers it by its key's script."""
-        loop = asyncio.get_running_loop()
-        route = stub.route(received.method, received.target, received.body)
-        scripted = self._next_answer(route.script)
-        answer = stub.answer_for(route, scripted, received.target, received.body)
-        call = Call(
-            number=self._journal.next_number,
-            operation=route.operation,
-            key=route.key,
-            method=received.method,
-            target=received.target,
-            headers=received.headers,
-            body=received.body.decode("latin-1"),
-            client=received.client,
-            started=loop.time(),
-            scripted=scripted is not None or (route.operation == "image" and route.refusal is None),
-            answer=answer.word,
-        )
-        self._journal.add(call)
-        await self._tell()
+        async def handle(received: Received) -> Response:
+            loop = asyncio.get_running_loop()
+            routed = route(received)
+            call = Call(
+                number=self._journal.next_number,
+                listener=listener,
+                operation=routed.operation,
+                key=routed.key,
+                method=received.method,
+                target=received.target,
+                headers=received.headers,
+                body=received.body.decode("latin-1"),
+                client=received.client,
+                started=loop.time(),
+                scripted=routed.scripted,
+                answer=routed.answer.word,
+            )
+            self._journal.add(call)
+            await self._tell()
 
-        def done(completed: bool) -> None:
-            call.ended, call.completed = loop.time(), completed
+            def done(completed: bool) -> None:
+                call.ended, call.completed = loop.time(), completed
 
-        return Response(answer, self._release(route.key), done)
+            return Response(routed.answer, routed.hold, done)
 
-    def _next_answer(self, key: str) -> Answer | None:
-        script = self._scripts.get(key)
-        if not script:
-            return None
-        return script.pop(0) if len(script) > 1 else script[0]
-
-    def _release(self, key: str) -> asyncio.Event:
-        return self._releases.setdefault(key, asyncio.Event())
+        return handle
 
     async def _tell(self) -> None:
         async with self._changed:
@@ -84,38 +88,60 @@ class Laboratory:
         try:
             order = json.loads(received.body) if received.body else {}
             answer = answers.json_value(await self._obey(f"{received.method} {received.target}", order))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             answer = answers.status(400, {"detail": f"{type(error).__name__}: {error}"})
-        return Response(answer, self._never, lambda completed: None)
+        return Response(answer, Hold(), lambda completed: None)
 
     async def _obey(self, what: str, order: dict[str, Any]) -> Any:
         match what:
             case "GET /":
-                return self.addresses
+                return self._urls
             case "GET /count":
                 return self._journal.next_number - 1
             case "POST /script":
-                scripts = {stub.normal(key): [Answer.from_dict(a) for a in given] for key, given in order.items()}
-                self._scripts.update(scripts)
-                for key in scripts:
-                    self._releases.pop(stub.journal_key(key), None)
-                return {}
+                for key, given in _scripts(order).items():
+                    self._backend.script(key, given)
+            case "POST /serve":
+                for place, methods in order.items():
+                    found = _scripts(methods)
+                    self._origin.serve(Place.of(place), found["get"], found["head"])
+            case "POST /vision":
+                for marker, given in _scripts(order).items():
+                    self._vision.script(marker, given)
             case "POST /release":
-                self._release(stub.normal(order["key"])).set()
-                return {}
+                self._release(**order)
+            case "POST /pause":
+                await self.listeners[order["listener"]].pause()
+            case "POST /resume":
+                await self.listeners[order["listener"]].start()
             case "POST /calls":
                 return await self._calls(**order)
-        raise KeyError(what)
+            case _:
+                raise KeyError(what)
+        return {}
+
+    def _release(self, where: str, place: str | None = None, gate: str | None = None) -> None:
+        self._backend.release(where, gate)
+        self._vision.release(where, gate)
+        if place is not None:
+            self._origin.release(Place.of(place), gate)
 
     async def _calls(
-        self, *, at_least: int = 0, within_s: float = 0.0, keys: Sequence[str] = (), **selection: Any
+        self,
+        *,
+        at_least: int = 0,
+        within_s: float = 0.0,
+        keys: Sequence[str] = (),
+        place: str | None = None,
+        **selection: Any,
     ) -> list[dict[str, Any]]:
         keys = [stub.normal(key) for key in keys]
         if "key" in selection:
             selection["key"] = stub.normal(selection["key"])
+        where = None if place is None else Place.of(place)
 
         def selected() -> list[Call]:
-            return self._journal.select(keys=keys, **selection)
+            return self._journal.select(keys=keys, place=where, **selection)
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s or None), self._changed:
@@ -123,25 +149,24 @@ class Laboratory:
         return [call.as_dict() for call in selected()]
 
 
-async def run(host: str, port: int, url: str | None, *, as_json: bool, with_stdin: bool) -> None:
+def _scripts(order: Mapping[str, Any]) -> dict[str, list[Answer]]:
+    return {key: [Answer.from_dict(answer) for answer in given] for key, given in order.items()}
+
+
+async def run(addresses: Mapping[str, Address], *, with_stdin: bool) -> None:
     """Serves until told to stop or, where asked to, until standard input ends."""
-    lab = Laboratory()
-    server, bound = await listen(lab.backend, host, port)
-    control, control_port = await listen(lab.control, "127.0.0.1", 0)
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    shown = f"[{reachable}]" if ":" in reachable else reachable
-    lab.addresses = {"control": f"http://127.0.0.1:{control_port}", "stub_backend": url or f"http://{shown}:{bound}"}
+    lab = Laboratory(addresses)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if with_stdin:
         await loop.connect_read_pipe(lambda: _UntilEnd(stop), sys.stdin)
-    lines = [json.dumps(lab.addresses)] if as_json else [f"{name} {value}" for name, value in lab.addresses.items()]
-    print("\n".join(lines), flush=True)
+    for listener in lab.listeners.values():
+        await listener.start()
     await stop.wait()
-    for listening in (server, control):
-        listening.close()
+    for listener in lab.listeners.values():
+        listener.stop()
 
 
 class _UntilEnd(asyncio.Protocol):
@@ -156,18 +181,29 @@ class _UntilEnd(asyncio.Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves the lab; 4 for an address that cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m conformance.lab", description="Run the stub backend.")
-    parser.add_argument("--bind", default="127.0.0.1:0", metavar="HOST:PORT", help="where the stub backend listens")
-    parser.add_argument("--url", metavar="URL", help="how the target reaches it, where that is another address")
-    parser.add_argument("--json", action="store_true", help="print the addresses as JSON on one line")
-    parser.add_argument("--with-stdin", action="store_true", help="stop when standard input ends")
+    parser = argparse.ArgumentParser(
+        prog="python -m conformance.lab",
+        description="Play the backend, serve pages to scrape, and play the vision service.",
+    )
+    for name in LISTENERS:
+        option = name.replace("_", "-")
+        parser.add_argument(f"--{option}", default=LOOPBACK, metavar="HOST:PORT", help=f"where the {option} listens")
+        parser.add_argument(f"--{option}-url", metavar="URL", help="how the target reaches it, if by another address")
+    parser.add_argument("--inherited", type=Address.all_from_json, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    host, _, port = options.bind.rpartition(":")
-    try:
-        asyncio.run(run(host.strip("[]"), int(port), options.url, as_json=options.json, with_stdin=options.with_stdin))
-    except (OSError, OverflowError, ValueError) as error:
-        print(f"conformance.lab: --bind {options.bind}: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    if options.inherited:
+        asyncio.run(run(options.inherited, with_stdin=True))
+        return 0
+    addresses = {}
+    for name in LISTENERS:
+        try:
+            addresses[name] = Address.bound(getattr(options, name), getattr(options, f"{name}_url"))
+        except (OSError, OverflowError, ValueError) as error:
+            print(f"conformance.lab: --{name.replace('_', '-')} {getattr(options, name)}: {error}", file=sys.stderr)
+            return EXIT_USAGE
+    addresses["control"] = Address.bound(LOOPBACK)
+    print("\n".join(f"{name} {address.url}" for name, address in addresses.items()), flush=True)
+    asyncio.run(run(addresses, with_stdin=False))
     return 0
 
 

@@ -14,11 +14,30 @@ from typing import Any, Literal
 
 Kind = Literal["response", "rows", "toggle", "reset", "close"]
 Framing = Literal["length", "chunked"]
+End = Literal["whole", "close", "reset", "hold"]
 Pairs = tuple[tuple[str, str], ...]
 
 JSON: Pairs = (("Content-Type", "application/json"),)
 HTML: Pairs = (("Content-Type", "text/html; charset=utf-8"),)
+PNG = "image/png"
+EVENTS = "text/event-stream"
 NOWHERE = "http://nowhere.invalid/photos"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A place in a stream; what stands after it is sent once the gate, or the whole of the call's key, is released."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a stream, written and flushed by itself, once the gate before it is open."""
+
+    data: str
+    """One character for each byte."""
+    gate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,21 @@ class Answer:
     """Seconds over which the body is dripped."""
     held: bool = False
     """Whether nothing is sent before the call's key is released; a peer that leaves ends the wait."""
+    chunks: tuple[Chunk, ...] = ()
+    """The body, where its parts go out one by one."""
+    step: int | None = None
+    """Bytes that are written at once; None: a chunk, or the whole body."""
+    filler: int = 0
+    """How many zero bytes follow the body."""
+    stated: int | None = None
+    """The Content-Length that is stated where it is not the body's; more than that is not sent."""
+    end: End = "whole"
+    """How the body ends: well, by the end of the connection, by its reset, or not before the key is released."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes the whole body has."""
+        return (sum(len(chunk.data) for chunk in self.chunks) if self.chunks else len(self.body)) + self.filler
 
     @property
     def row_count(self) -> int:
@@ -56,7 +90,9 @@ class Answer:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Answer:
         """The inverse of `as_dict`; raises TypeError for members that an answer does not have."""
-        return cls(**{**data, "headers": tuple((name, value) for name, value in data.get("headers", JSON))})
+        headers = tuple((name, value) for name, value in data.get("headers", JSON))
+        chunks = tuple(Chunk(**chunk) for chunk in data.get("chunks", ()))
+        return cls(**{**data, "headers": headers, "chunks": chunks})
 
 
 def rows(rows: Sequence[Any]) -> Answer:
@@ -145,6 +181,91 @@ def close() -> Answer:
 def toggled() -> Answer:
     """The toggle's 200: the ids of the path and the value of the body; 422 where there is none."""
     return Answer("toggle", "200")
+
+
+# --- pages and images ------------------------------------------------------------------------------------------------
+
+
+def image(data: bytes, content_type: str = PNG) -> Answer:
+    """200 with a picture."""
+    return raw(data, "image", (("Content-Type", content_type),))
+
+
+def page(html: str, charset: str = "utf-8", *, declared: bool = True) -> Answer:
+    """200 with a web page in a charset, which the header declares or leaves to the page."""
+    content_type = f"text/html; charset={charset}" if declared else "text/html"
+    return raw(html.encode(charset, "xmlcharrefreplace"), "page", (("Content-Type", content_type),))
+
+
+def empty_body(content_type: str) -> Answer:
+    """200 with no byte of body."""
+    return raw(b"", "empty", (("Content-Type", content_type),))
+
+
+def without_length(answer: Answer) -> Answer:
+    """The same answer without a Content-Length: in chunks, and for HEAD without any word of its size."""
+    return replace(answer, framing="chunked")
+
+
+def stating(answer: Answer, length: int) -> Answer:
+    """The same answer with another Content-Length; GET is cut to it, or ends early where it states too much."""
+    return replace(answer, stated=length)
+
+
+def truncated(answer: Answer, missing: int | None = None) -> Answer:
+    """The same answer without its last `missing` bytes (the last half), which it promises; the connection closes."""
+    return replace(answer, word="cut short", missing=max(1, answer.size // 2) if missing is None else missing)
+
+
+def huge(answer: Answer, count: int) -> Answer:
+    """The same answer with so many zero bytes behind it."""
+    return replace(answer, word="huge", filler=count)
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+def gate(name: str = "") -> Gate:
+    """A gate for `stream`."""
+    return Gate(name)
+
+
+def stream(
+    chunks: Sequence[bytes | str | Gate],
+    content_type: str = EVENTS,
+    *,
+    step: int | None = None,
+    end: End = "whole",
+    framing: Framing = "chunked",
+    headers: Pairs = (),
+) -> Answer:
+    """200 in parts, each written by itself, or in writes of `step` bytes; a gate holds what stands after it."""
+    parts: list[Chunk] = []
+    gates: list[str] = []
+    for chunk in (*chunks, b""):
+        if isinstance(chunk, Gate):
+            if gates:  # two gates in a row
+                parts.append(Chunk("", gates.pop()))
+            gates.append(chunk.name)
+            continue
+        data = chunk.encode() if isinstance(chunk, str) else chunk
+        parts.append(Chunk(data.decode("latin-1"), gates.pop() if gates else None))
+    content = (("Content-Type", content_type), *headers)
+    return Answer("response", "stream", 200, content, framing=framing, chunks=tuple(parts), step=step, end=end)
+
+
+# --- the vision service ----------------------------------------------------------------------------------------------
+
+
+def people_count(people: int, faces: int | None = None, *, detector: str = "stub", model: str = "stub") -> Answer:
+    """The vision service's 200: so many people, and as many faces unless said otherwise."""
+    found = {
+        "people_count": people,
+        "face_count": people if faces is None else faces,
+        "detector": detector,
+        "model": model,
+    }
+    return json_value(found, f"{people} people")
 
 
 def _text(value: Any) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import struct
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from conformance.lab import answers
 from conformance.lab.answers import Answer
 from conformance.lab.journal import path_segments
+from conformance.lab.scripts import Holds, Routed, Scripts
+from conformance.lab.server import Received
+from conformance.pictures import picture
 
 DEFAULT_LIMIT = 200
 _TRUE, _FALSE = ("true", "1", "yes", "on", "t", "y"), ("false", "0", "no", "off", "f", "n")
@@ -46,6 +45,31 @@ class Route:
     script: str = ""
     refusal: Answer | None = None
     """The answer to a call that no backend would take, whatever the script says."""
+
+
+class StubBackend:
+    """What is answered for which ids. Ids are compared without regard to case."""
+
+    def __init__(self) -> None:
+        self._scripts: Scripts[str] = Scripts()
+        self._holds: Holds[str] = Holds()
+
+    def script(self, key: str, given: Sequence[Answer]) -> None:
+        """Replaces the script of a key."""
+        self._scripts[normal(key)] = given
+        self._holds.renew(journal_key(normal(key)))
+
+    def release(self, key: str, gate: str | None) -> None:
+        """Lets go of what is held for a key."""
+        self._holds[normal(key)].release(gate)
+
+    def route(self, received: Received) -> Routed:
+        """The answer by the endpoint and the key's script."""
+        led = route(received.method, received.target, received.body)
+        scripted = self._scripts.take(led.script)
+        answer = answer_for(led, scripted, received.target, received.body)
+        answered = scripted is not None or (led.operation == "image" and led.refusal is None)
+        return Routed(led.operation, led.key, answer, self._holds[led.key], answered)
 
 
 def route(method: str, target: str, body: bytes) -> Route:
@@ -154,22 +178,4 @@ def _toggled(scripted: Answer, target: str, body: bytes) -> Answer:
 
 
 def _image(target: str) -> Answer:
-    return answers.raw(picture(target), "image", (("Content-Type", "image/png"),))
-
-
-@cache
-def _pixels(colour: bytes) -> bytes:
-    return zlib.compress((b"\0" + colour * 64) * 64)
-
-
-def picture(name: str) -> bytes:
-    """A PNG of 64 x 64 pixels whose bytes are different for each name."""
-    digest = hashlib.sha256(name.encode("latin-1", "replace")).digest()
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
-    text = b"Title\0" + digest.hex().encode()
-    body = chunk(b"IHDR", header) + chunk(b"tEXt", text) + chunk(b"IDAT", _pixels(digest[:3])) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+    return answers.image(picture(target, 64, 64))

@@ -52,12 +52,14 @@ def rogue(breaks: list[str]) -> Callable[[S], S]:
             raise ValueError(f"rogue {name}: the name is taken")
         if not implementation.__doc__:
             raise ValueError(f"rogue {name}: say in its docstring what it does")
-        # Each module of rogues is called after its target.
-        target = implementation.__module__.rpartition(".")[2]
+        # Each module of rogues is called after its target; the media workflow is the backend's.
+        module = implementation.__module__.rpartition(".")[2]
+        target = "backend" if module.startswith("media_") else module
         _registry[name] = Rogue(name, target, tuple(breaks), implementation.__doc__.strip(), implementation)
         return implementation
 
     return register
 
 
-from reference.rogues import app, backend, screenalytics  # noqa: E402, F401  (fills the registry)
+# (fills the registry)
+from reference.rogues import app, backend, media_intake, media_openapi, media_upkeep, screenalytics  # noqa: E402, F401

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+import re
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, LiteralString
 from urllib.parse import unquote
 
 import httpx
 import jwt
 from fastapi import HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
 
-from reference.app import SECRET_HEADER, App, Settings
+from reference.app import SECRET_HEADER, App, Backdrop, Connection, Season, Settings
 from reference.rogues import rogue
 
 # PRX-01: the admin toggles
@@ -627,3 +631,613 @@ class AssetNotEncoded(App):
         self.authorize(request)
         params = self.delete_query(request.query_params.multi_items())
         return await self.forward(request, "DELETE", f"/admin/media-assets/{unquote(asset_id)}", params=params)
+
+
+# PRX-02, of the backdrops
+
+
+@rogue(breaks=["PRX-02"])
+class BackdropsForEverybody(App):
+    """Leaves the session out where nothing but pictures is shown."""
+
+    def authorize(self, request: Request) -> None:
+        if request.method != "GET":
+            super().authorize(request)
+
+
+# PRX-10: exclude
+
+Query = Sequence[tuple[str, str]]
+
+
+def excluded(given: Query) -> str | None:
+    """The last `exclude` of a query."""
+    return next((value for name, value in reversed(given) if name == "exclude"), None)
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeDropped(App):
+    """Deletes without a word about the exclusion."""
+
+    def delete_query(self, given: Query) -> Query:
+        return []
+
+
+@rogue(breaks=["PRX-10"])
+class AlwaysExcluded(App):
+    """Excludes every image that is deleted."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [("exclude", "true")]
+
+
+@rogue(breaks=["PRX-10"])
+class FalseLeftOut(App):
+    """Sends `exclude` only where it is true, and leaves the rest to the backend's default."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [pair for pair in super().delete_query(given) if pair[1] != "false"]
+
+
+@rogue(breaks=["PRX-10"])
+class AbsentMeansKeep(App):
+    """Takes an absent `exclude` for false."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [("exclude", excluded(given) or "false")]
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeIsANumber(App):
+    """Sends the boolean as 1 or 0."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [(name, {"true": "1", "false": "0"}.get(value, value)) for name, value in super().delete_query(given)]
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeInPython(App):
+    """Sends the boolean as its language prints it, `True` or `False`."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [(name, value.capitalize()) for name, value in super().delete_query(given)]
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeUnderAnotherName(App):
+    """Sends it as `exclude_from_sync`."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [("exclude_from_sync", value) for _, value in super().delete_query(given)]
+
+
+@rogue(breaks=["PRX-10"])
+class DefaultInFront(App):
+    """Puts its default before what is given, for the backend to take the last."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [("exclude", "true"), *(pair for pair in given if pair[0] == "exclude")]
+
+
+@rogue(breaks=["PRX-10"])
+class OnlySmallTrueIsTrue(App):
+    """Compares with `true`, and takes any other word for false."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [("exclude", "true" if excluded(given) in (None, "true") else "false")]
+
+
+@rogue(breaks=["PRX-10"])
+class OnlySmallFalseIsFalse(App):
+    """Compares with `false`, and takes any other word for true."""
+
+    def delete_query(self, given: Query) -> Query:
+        return [("exclude", "false" if excluded(given) == "false" else "true")]
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeOnlyAlone(App):
+    """Looks whether the query is `exclude=false`, and not what is in it."""
+
+    def delete_query(self, given: Query) -> Query:
+        return given if len(given) == 1 and given[0][0] == "exclude" else [("exclude", "true")]
+
+
+@rogue(breaks=["PRX-10"])
+class LastExcludeKept(App):
+    """Keeps the first answer of the dialogue, "don't ask again"."""
+
+    kept: Query | None = None
+
+    def delete_query(self, given: Query) -> Query:
+        self.kept = self.kept or super().delete_query(given)
+        return self.kept
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeInTheBody(App):
+    """Sends `exclude` as the body of the delete."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        if method == "DELETE":
+            body, params = {name: value == "true" for name, value in params}, []
+        return await super().send(method, url, headers, body, params)
+
+
+# PRX-11, SSE-01, SSE-08: the stream
+
+Pieces = AsyncIterator[bytes]
+
+
+async def whole(pieces: Pieces) -> bytes:
+    """Everything."""
+    return b"".join([piece async for piece in pieces])
+
+
+async def by_event(pieces: Pieces) -> Pieces:
+    """One event after the other, of a backend that ends its lines with a line feed."""
+    rest = b""
+    async for piece in pieces:
+        *events, rest = (rest + piece).split(b"\n\n")
+        for event in events:
+            yield event + b"\n\n"
+    yield rest
+
+
+async def by_line(pieces: Pieces) -> Pieces:
+    """One line after the other, whatever ends it."""
+    rest = b""
+    async for piece in pieces:
+        *lines, rest = re.split(b"\r?\n", rest + piece)
+        for line in lines:
+            yield line + b"\n"
+    yield rest
+
+
+@rogue(breaks=["PRX-11", "SSE-08"])
+class StreamCollected(App):
+    """Answers with the stream once it has come to its end."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        yield await whole(super().pieces(response))
+
+
+@rogue(breaks=["PRX-11", "SSE-08"])
+class LengthPromised(App):
+    """Hands the import on like any other call, whole and with its length."""
+
+    async def import_stream(self, request: Request) -> Response:
+        answer = await super().import_stream(request)
+        if not isinstance(answer, StreamingResponse):
+            return answer
+        content = b"".join([piece async for piece in answer.body_iterator if isinstance(piece, bytes)])
+        return Response(content, media_type="text/event-stream")
+
+
+@rogue(breaks=["PRX-11", "SSE-08"])
+class FlushedByBlocks(App):
+    """Passes the stream on in blocks of 4 KiB."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        buffer = b""
+        async for piece in super().pieces(response):
+            buffer += piece
+            while len(buffer) >= 4096:
+                yield buffer[:4096]
+                buffer = buffer[4096:]
+        yield buffer
+
+
+@rogue(breaks=["PRX-11"])
+class FirstEventAtOnce(App):
+    """Shows at once that something happens, and collects the rest."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        pieces = super().pieces(response)
+        yield await anext(pieces)
+        yield await whole(pieces)
+
+
+@rogue(breaks=["PRX-11"])
+class OneEventBehind(App):
+    """Passes an event on when the next one shows that it has ended."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        waiting = b""
+        async for piece in super().pieces(response):
+            yield waiting
+            waiting = piece
+        yield waiting
+
+
+@rogue(breaks=["PRX-11"])
+class SummaryInABurst(App):
+    """Keeps the last image's events back for the summary, so that the bar jumps to its end."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        held = b""
+        async for event in by_line(super().pieces(response)):
+            held += event
+            last = re.search(rb'"current": (\d+), "total": \1,', held)
+            if event == b"\n" and not last:
+                yield held
+                held = b""
+        yield held
+
+
+@rogue(breaks=["PRX-11"])
+class CarriageReturnsNotSeen(App):
+    """Looks for the end of an event as two line feeds, and passes whole events on."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for event in by_event(super().pieces(response)):
+            yield event
+
+
+@rogue(breaks=["PRX-11"])
+class CompressedWhole(App):
+    """Compresses what is compressible, and flushes at the end."""
+
+    async def import_stream(self, request: Request) -> Response:
+        answer = await super().import_stream(request)
+        if isinstance(answer, StreamingResponse) and "gzip" in ", ".join(request.headers.getlist("accept-encoding")):
+            answer.headers["Content-Encoding"] = "gzip"
+            answer.body_iterator = self.compressed(answer.body_iterator)
+        return answer
+
+    async def compressed(self, pieces: Any) -> Pieces:
+        """The stream as gzip."""
+        compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+        async for piece in pieces:
+            yield compressor.compress(piece)
+        yield compressor.flush()
+
+
+@rogue(breaks=["PRX-11"])
+class PlainImportAsked(App):
+    """Asks the backend for the import that is answered at its end, and declares what comes as a stream."""
+
+    def stream_path(self) -> str:
+        return "/admin/scrape/import"
+
+
+@rogue(breaks=["PRX-11", "SSE-01"])
+class StreamIsJson(App):
+    """Declares the stream as JSON, like every other answer."""
+
+    def stream_answer(self, pieces: Pieces) -> Response:
+        return StreamingResponse(pieces, media_type="application/json")
+
+
+@rogue(breaks=["PRX-11", "SSE-01"])
+class StreamIsText(App):
+    """Declares the stream as plain text."""
+
+    def stream_answer(self, pieces: Pieces) -> Response:
+        return StreamingResponse(pieces, media_type="text/plain")
+
+
+@rogue(breaks=["PRX-11"])
+class DecodedPieceByPiece(App):
+    """Decodes each piece by itself, wherever it was cut."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for piece in super().pieces(response):
+            yield piece.decode("utf-8", "replace").encode()
+
+
+@rogue(breaks=["PRX-11"])
+class ProgressLeftOut(App):
+    """Passes on how each image ended, and not that it is being fetched."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in by_line(super().pieces(response)):
+            if b'"downloading"' not in line:
+                yield line
+
+
+@rogue(breaks=["PRX-11"])
+class NullsLeftOut(App):
+    """Reads each event, and writes it anew without the members that are null."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in by_line(super().pieces(response)):
+            if line.startswith(b"data: "):
+                members = json.loads(line[6:])
+                line = b"data: " + json.dumps({k: v for k, v in members.items() if v is not None}).encode() + b"\n"
+            yield line
+
+
+@rogue(breaks=["PRX-11"])
+class LongLinesCut(App):
+    """Reads lines of at most 64 KiB, and leaves out what is longer."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in by_line(super().pieces(response)):
+            if len(line) <= 64 * 1024:
+                yield line
+
+
+@rogue(breaks=["SSE-01"])
+class NoSpaceAfterData(App):
+    """Writes the events anew, as `data:` without the space."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in by_line(super().pieces(response)):
+            yield re.sub(b"^data: ", b"data:", line)
+
+
+@rogue(breaks=["SSE-01"])
+class DataIndented(App):
+    """Writes each event's JSON over several lines of data."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in by_line(super().pieces(response)):
+            if line.startswith(b"data: "):
+                text = json.dumps(json.loads(line[6:]), indent=2)
+                line = "".join(f"data: {part}\n" for part in text.splitlines()).encode()
+            yield line
+
+
+@rogue(breaks=["SSE-01"])
+class HeartbeatsAreData(App):
+    """Makes an event of the backend's comments, as some browsers have no eye for them."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in by_line(super().pieces(response)):
+            yield b"data:" + line[1:] if line.startswith(b": ") else line
+
+
+# PRX-12: people count and text overlay
+
+
+class _Mends(App):
+    """Makes something else of an answer to a count or a detection that the backend did not accept."""
+
+    async def forward_asset(self, request: Request, asset_id: str, action: str) -> Response:
+        answer = await super().forward_asset(request, asset_id, action)
+        return self.mend(answer, action) if answer.status_code >= 400 else answer
+
+    def mend(self, answer: Response, action: str) -> Response:
+        """What the browser gets instead."""
+        raise NotImplementedError
+
+
+@rogue(breaks=["PRX-12"])
+class FailureIsAnEmptySuccess(_Mends):
+    """Answers 200 with an empty object where the backend failed."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return self.json({})
+
+
+@rogue(breaks=["PRX-12"])
+class FailureInASuccess(_Mends):
+    """Answers 200 with the error as a member."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return self.json({"people_count": None, **json.loads(bytes(answer.body))})
+
+
+@rogue(breaks=["PRX-12"])
+class NotFoundIsNobody(_Mends):
+    """Takes an image that the backend does not know for one without people and text."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return self.json({"people_count": 0, "has_text_overlay": False}) if answer.status_code == 404 else answer
+
+
+@rogue(breaks=["PRX-12"])
+class UnavailableIsSkipped(_Mends):
+    """Answers 202 where the detector is not available now."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return self.json({"skipped": True}, 202) if answer.status_code == 503 else answer
+
+
+@rogue(breaks=["PRX-12"])
+class OverlayFailsInSilence(_Mends):
+    """Answers 204 where the text overlay detector fails, as nobody was looking."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return Response(status_code=204) if action == "detect-text-overlay" else answer
+
+
+@rogue(breaks=["PRX-12"])
+class FailureWithoutABody(_Mends):
+    """Hands the status on, and nothing else."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return Response(status_code=answer.status_code)
+
+
+@rogue(breaks=["PRX-12"])
+class FailureWithANullMessage(_Mends):
+    """Fills its message from the wrong member of the backend's answer."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return self.json({"error": None, "ok": False}, answer.status_code)
+
+
+@rogue(breaks=["PRX-12"])
+class NoDetailNothingSaid(_Mends):
+    """Has no words of its own where the backend has none."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return self.error(answer.status_code, "") if b"the backend answered" in answer.body else answer
+
+
+@rogue(breaks=["PRX-12"])
+class LastCountShown(App):
+    """Shows what was found before where the backend fails now."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.found: dict[tuple[str, str], Response] = {}
+
+    async def forward_asset(self, request: Request, asset_id: str, action: str) -> Response:
+        answer = await super().forward_asset(request, asset_id, action)
+        if answer.status_code < 300:
+            self.found[asset_id, action] = answer
+        return self.found.get((asset_id, action), answer)
+
+
+@rogue(breaks=["PRX-12"])
+class BrokenOffIsAccepted(App):
+    """Answers 202 where the connection breaks after a count was asked for: it is under way."""
+
+    async def forward_asset(self, request: Request, asset_id: str, action: str) -> Response:
+        try:
+            return await super().forward_asset(request, asset_id, action)
+        except HTTPException as failure:
+            if failure.status_code != 502:
+                raise
+            return self.json({"queued": True}, 202)
+
+
+# BKD-01: the backdrops
+
+
+@rogue(breaks=["BKD-01"])
+class LegacyForgotten(App):
+    """Looks at the links alone."""
+
+    def is_in_legacy_season_images(self) -> LiteralString:
+        return "false"
+
+
+@rogue(breaks=["BKD-01"])
+class LinksForgotten(App):
+    """Still looks at the legacy table alone."""
+
+    def is_linked_to_a_season(self) -> LiteralString:
+        return "false"
+
+
+@rogue(breaks=["BKD-01"])
+class OtherSeasonsForgotten(App):
+    """Offers a season what another season of the show has by a link."""
+
+    def is_linked_to_a_season(self) -> LiteralString:
+        return super().is_linked_to_a_season().replace("seasons.show_id = %(show_id)s", "seasons.id = %(season_id)s")
+
+
+@rogue(breaks=["BKD-01"])
+class OtherSeasonsLegacyForgotten(App):
+    """Offers a season what another season of the show has in the legacy table."""
+
+    def is_in_legacy_season_images(self) -> LiteralString:
+        sql = super().is_in_legacy_season_images()
+        return sql.replace("seasons.show_id = %(show_id)s", "seasons.id = %(season_id)s")
+
+
+@rogue(breaks=["BKD-01"])
+class KindNotLookedAt(App):
+    """Takes a season's poster for a backdrop that is assigned."""
+
+    def is_linked_to_a_season(self) -> LiteralString:
+        return super().is_linked_to_a_season().replace(" and links.kind = 'backdrop'", "")
+
+
+@rogue(breaks=["BKD-01"])
+class LegacyKindNotLookedAt(App):
+    """The same in the legacy table."""
+
+    def is_in_legacy_season_images(self) -> LiteralString:
+        return super().is_in_legacy_season_images().replace(" and images.kind = 'backdrop'", "")
+
+
+@rogue(breaks=["BKD-01"])
+class PostersOffered(App):
+    """Offers every image of the show, whatever its kind."""
+
+    def is_backdrop_of_the_show(self) -> LiteralString:
+        return super().is_backdrop_of_the_show().replace(" and links.kind = 'backdrop'", "")
+
+
+@rogue(breaks=["BKD-01"])
+class AnySource(App):
+    """Offers backdrops from anywhere."""
+
+    def is_from_tmdb(self) -> LiteralString:
+        return "true"
+
+
+@rogue(breaks=["BKD-01"])
+class ImportsExcludedAlone(App):
+    """Takes for TMDb's whatever was not imported from a web page."""
+
+    def is_from_tmdb(self) -> LiteralString:
+        return "assets.source <> 'web_scrape'"
+
+
+@rogue(breaks=["BKD-01"])
+class AnyShow(App):
+    """Offers the backdrops of every show."""
+
+    def is_backdrop_of_the_show(self) -> LiteralString:
+        return super().is_backdrop_of_the_show().replace(" and links.entity_id = %(show_id)s", "")
+
+
+@rogue(breaks=["BKD-01"])
+class AnySeasonAnywhere(App):
+    """Takes what a season of any show has for assigned."""
+
+    def is_linked_to_a_season(self) -> LiteralString:
+        return super().is_linked_to_a_season().replace("seasons.show_id = %(show_id)s", "true")
+
+
+@rogue(breaks=["BKD-01"])
+class HostedAlone(App):
+    """Offers only what has a hosted copy to show."""
+
+    def is_from_tmdb(self) -> LiteralString:
+        return "assets.source = 'tmdb' and hosted_url is not null"
+
+
+@rogue(breaks=["BKD-01"])
+class OncePerLink(App):
+    """Offers an image as often as it is linked to anything."""
+
+    def backdrops_sql(self) -> LiteralString:
+        joined = "core.media_assets as assets join core.media_links as every on every.media_asset_id = assets.id where"
+        return super().backdrops_sql().replace("core.media_assets as assets where", joined)
+
+
+@rogue(breaks=["BKD-01"])
+class FirstRowOnly(App):
+    """Offers as many as the drawer shows in a row."""
+
+    def backdrops_sql(self) -> LiteralString:
+        return super().backdrops_sql() + " limit 4"
+
+
+@rogue(breaks=["BKD-01"])
+class FoundOnce(App):
+    """Keeps what it found for the first season, and offers it to every other."""
+
+    found: Sequence[Backdrop] | None = None
+
+    async def select_backdrops(self, connection: Connection, season: Season) -> Sequence[Backdrop]:
+        if self.found is None:
+            self.found = await super().select_backdrops(connection, season)
+        return self.found
+
+
+@rogue(breaks=["BKD-01"])
+class BareList(App):
+    """Answers with the backdrops alone, outside of an object."""
+
+    def json(self, value: Any, status: int = 200) -> Response:
+        is_offer = isinstance(value, dict) and "backdrops" in value
+        return super().json(value["backdrops"] if is_offer else value, status)
+
+
+@rogue(breaks=["BKD-01"])
+class SeasonLeftOut(App):
+    """Answers without the season that was asked for."""
+
+    def json(self, value: Any, status: int = 200) -> Response:
+        if isinstance(value, dict) and "backdrops" in value:
+            value = {"backdrops": value["backdrops"]}
+        return super().json(value, status)

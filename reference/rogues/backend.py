@@ -15,7 +15,8 @@ import jwt
 import psycopg
 from fastapi import HTTPException, Request, Response
 
-from reference.backend import DEFAULT_LIMIT, SECRET_HEADER, Backend, Connection, Link, PhotoQuery, PhotoRow, Settings
+from reference.access import SECRET_HEADER, Connection, Settings
+from reference.backend import DEFAULT_LIMIT, Backend, Link, PhotoQuery, PhotoRow
 from reference.rogues import rogue
 
 # GEN-01: malformed input

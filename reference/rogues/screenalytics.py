@@ -218,6 +218,17 @@ class BrokenConnectionIsEmpty(Screenalytics):
 
 
 @rogue(breaks=["FALL-04", "FALL-12"])
+class RefusedConnectionIsEmpty(Screenalytics):
+    """Takes a backend whose address refuses the connection for one without photos."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            return await super().get(path, query)
+        except httpx.ConnectError:
+            return 200, b"[]"
+
+
+@rogue(breaks=["FALL-04", "FALL-12"])
 class CutShortIsWhole(Screenalytics):
     """Reads the rows that had arrived when the connection ended."""
 

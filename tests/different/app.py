@@ -14,6 +14,11 @@ that are no UUIDs lead nowhere (404), and what is a UUID is upper case from ther
 422, one with members that it does not know a 400 (S: PRX-05). Its own 200 has more members, the backend's statuses
 come with its own words. A connection that breaks is tried once more; a backend that stays away is a 504 (S:
 PRX-07). Header names go to the backend in lower case, the bearer scheme too.
+
+An import's events are read line by line and written anew: in other bytes, with CRLF, ids, names of their own and
+heartbeats, a few bytes at a time, after an event that says hello. The spelling of `exclude` is tidied, what is no
+boolean refused. The backdrops are kept in memory, in one table for both of the deployed ones; its provider state
+returns ids in upper case, and a bare id where a group has only one.
 """
 
 from __future__ import annotations
@@ -30,10 +35,11 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 PREFIX = "/console"
@@ -41,12 +47,15 @@ UUID = r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
 TOGGLE = re.compile(rf"{PREFIX}/api/admin/trr-api/people/{UUID}/gallery/{UUID}/facebank-seed")
 ASSET = re.compile(rf"{PREFIX}/api/admin/trr-api/media-assets/{UUID}(/auto-count|/detect-text-overlay)?")
 SCRAPE = re.compile(rf"{PREFIX}/api/admin/scrape/(preview|import/stream)")
+BACKDROPS = re.compile(rf"{PREFIX}/api/admin/trr-api/seasons/{UUID}/unassigned-backdrops")
+STATES = f"{PREFIX}/provider-states"
 
 IDLE_TIMEOUT_S = 10.0
 BACKEND_TIMEOUT_S = 2.0
 ATTEMPTS = 2
 MAX_LINES = 200
 MAX_BODY_BYTES = 1024 * 1024
+BYTES_AT_A_TIME = 7
 
 LOGIN_PAGE = f"{PREFIX}/login"
 WORDS: Mapping[int, str] = {
@@ -76,10 +85,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, what is said, and where to go."""
+    """A status, what is said at once or bit by bit, and where to go."""
 
     status: int
-    body: bytes = b""
+    body: bytes | Iterator[bytes] = b""
     media_type: str = "text/plain; charset=utf-8"
     location: str | None = None
 
@@ -114,11 +123,66 @@ class Settings:
     user: str = field(default_factory=lambda: secrets.token_urlsafe(20))
 
 
+@dataclass
+class Picture:
+    """An image, where it comes from, and who has it as what: (show or season, kind)."""
+
+    source: str
+    used: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Pictures:
+    """All shows, seasons and images; ids in upper case."""
+
+    def __init__(self) -> None:
+        self.show_of: dict[str, str] = {}
+        self.pictures: dict[str, Picture] = {}
+
+    def offered(self, season_id: str) -> list[str] | None:
+        """The TMDb backdrops of the season's show that none of its seasons has; None for an unknown season."""
+        show_id = self.show_of.get(season_id)
+        if show_id is None:
+            return None
+        taken = {(season, "backdrop") for season, show in list(self.show_of.items()) if show == show_id}
+        return [
+            asset_id
+            for asset_id, picture in list(self.pictures.items())
+            if picture.source == "tmdb" and (show_id, "backdrop") in picture.used and not taken & picture.used
+        ]
+
+    def season_backdrops(self) -> dict[str, Any]:
+        """The provider state of that name."""
+        show, season, other = (str(uuid.uuid4()).upper() for _ in range(3))
+        self.show_of |= {season: show, other: show}
+
+        def picture(source: str = "tmdb", **used: str) -> str:
+            asset_id = str(uuid.uuid4()).upper()
+            owners = {"here": season, "there": other}
+            self.pictures[asset_id] = Picture(source, {(show, "backdrop"), *((owners[k], v) for k, v in used.items())})
+            return asset_id
+
+        return {
+            "season_id": season,
+            "unassigned": [picture(), picture(here="poster")],
+            "assigned_by_link": picture(here="backdrop"),
+            "assigned_by_legacy": [picture(there="backdrop")],
+            "other_source": picture("fanart"),
+        }
+
+    def forget(self, values: Mapping[str, Any]) -> None:
+        """Undo the state that returned these values."""
+        self.show_of.pop(str(values.get("season_id")), None)
+        for ids in values.values():
+            for asset_id in ids if isinstance(ids, list) else [ids]:
+                self.pictures.pop(str(asset_id), None)
+
+
 class App:
     """What is answered to a request."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.pictures = Pictures()
 
     def answer(self, request: Request) -> Answer:
         """The answer; raises Refusal."""
@@ -132,8 +196,34 @@ class App:
             self.only(request, "POST")
             if stranger := self.sent_to_login(request):
                 return stranger
+            if found[1] == "import/stream":
+                return self.streamed(request.body)
             return self.passed_on("POST", f"/admin/scrape/{found[1]}", request.body)
+        if found := BACKDROPS.fullmatch(request.path):
+            self.only(request, "GET")
+            return self.sent_to_login(request) or self.backdrops(found[1].upper())
+        if request.path == STATES:
+            self.only(request, "POST")
+            return self.state(json.loads(request.body))
         return refuse(404)
+
+    def backdrops(self, season_id: str) -> Answer:
+        """What can be added to a season."""
+        offered = self.pictures.offered(season_id)
+        if offered is None:
+            return refuse(404)
+        rows = [{"kind": "backdrop", "media_asset_id": asset_id} for asset_id in reversed(offered)]
+        content = {"count": len(rows), "backdrops": rows, "season": {"id": season_id, "label": "A season"}}
+        return Answer(200, json.dumps(content).encode(), "text/json")
+
+    def state(self, change: Mapping[str, Any]) -> Answer:
+        """Sets up or tears down the one provider state."""
+        if change["state"] != "season backdrops":
+            refuse(404)
+        if change["action"] == "setup":
+            return Answer(200, json.dumps(self.pictures.season_backdrops()).encode(), "application/json")
+        self.pictures.forget(change["params"])
+        return Answer(200, b"{}", "application/json")
 
     def only(self, request: Request, method: str) -> None:
         if request.method != method:
@@ -185,7 +275,7 @@ class App:
         if stranger := self.sent_to_login(request):
             return stranger
         name = "force" if action else "exclude"
-        value = request.query.get(name, ["false" if action else "true"])[-1]
+        value = request.query.get(name, ["false" if action else "true"])[-1].lower()
         if value not in ("true", "false"):
             refuse(400)
         path = f"/admin/media-assets/{asset_id}{action}?{name}={value}"
@@ -196,8 +286,45 @@ class App:
         status, content = self.call(method, path, body, {})
         return Answer(200, content, "application/json") if status == 200 else in_own_words(max(status, 400))
 
+    def streamed(self, body: bytes) -> Answer:
+        """An import, whose events are told in our own way."""
+        connection, response = self.ask("POST", "/admin/scrape/import/stream", body, {})
+        if response.status != 200:
+            with contextlib.closing(connection):
+                return in_own_words(max(response.status, 400))
+        return Answer(200, self.events(connection, response), "Text/Event-Stream; charset=UTF-8")
+
+    def events(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """The backend's events in other bytes, each as soon as its line of data is there."""
+        with contextlib.closing(connection), response:
+            yield b'retry: 1000\r\n\r\n:\r\n\r\ndata: {"status": "connected", "by": "console"}\r\n\r\n'
+            for number in range(sys.maxsize):
+                line = response.readline()
+                if not line:
+                    return
+                if line.startswith(b"data:"):
+                    text = json.dumps(json.loads(line[5:]), sort_keys=True, separators=(" ,", " : "))
+                    event = f": number {number}\r\ndata: {text}\r\nid: {number}\r\nevent: note\r\n\r\n".encode()
+                    yield from (event[at : at + BYTES_AT_A_TIME] for at in range(0, len(event), BYTES_AT_A_TIME))
+
     def call(self, method: str, path: str, body: bytes | None, more: Mapping[str, str]) -> tuple[int, bytes]:
         """Status and body of the backend's answer; refuses with 504 where there is none."""
+        for _ in range(ATTEMPTS):
+            connection, response = self.ask(method, path, body, more)
+            try:
+                return response.status, response.read()
+            except TimeoutError:
+                break
+            except (OSError, http.client.HTTPException):
+                continue
+            finally:
+                connection.close()
+        return refuse(504)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None, more: Mapping[str, str]
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """The backend's answer as far as its head; refuses with 504 where there is none."""
         parts = urlsplit(self.settings.api_url)
         headers = {"authorization": f"bearer {self.settings.service_token}", "connection": "close", **more}
         if body is not None:
@@ -207,13 +334,11 @@ class App:
             connection = http.client.HTTPConnection(parts.netloc, timeout=BACKEND_TIMEOUT_S)
             try:
                 connection.request(method, f"{base}/api/v1{path}", body, headers)
-                response = connection.getresponse()
-                return response.status, response.read()
+                return connection, connection.getresponse()
             except TimeoutError:
+                connection.close()
                 break
             except (OSError, http.client.HTTPException):
-                continue
-            finally:
                 connection.close()
         return refuse(504)
 
@@ -235,7 +360,13 @@ class Connection(socketserver.StreamRequestHandler):
                 head.append(f"content-type: {answer.media_type}")
             if answer.location:
                 head.append(f"location: {answer.location}")
-            self.wfile.write("\r\n".join([*head, "", ""]).encode() + answer.body)
+            start = "\r\n".join([*head, "", ""]).encode()
+            if isinstance(answer.body, bytes):
+                self.wfile.write(start + answer.body)
+                return
+            self.wfile.write(start)
+            for piece in answer.body:
+                self.wfile.write(piece)
 
     def receive(self) -> Request:
         """The request; refuses what is none with 400."""
@@ -281,6 +412,7 @@ class Server(socketserver.ThreadingTCPServer):
                 "production": False,
                 "targets": ["app"],
                 "app_url": f"http://127.0.0.1:{self.server_address[1]}{PREFIX}",
+                "app_states_url": f"http://127.0.0.1:{self.server_address[1]}{STATES}",
                 "app_timeout_s": 2 * BACKEND_TIMEOUT_S,
                 "app_session_cookie": True,
                 "stub_backend": {"bind": urlsplit(settings.api_url).netloc},

@@ -1,40 +1,55 @@
 """A second conforming backend that has nothing in common with the reference but the contract.
 
-Standard library only: sockets and HTTP/1.1 by hand, JWTs by ``hmac``, galleries in memory. The suite must find no
-failed MUST here in any personality; where it does, it tests an implementation and not the contract.
+Standard library only: sockets and HTTP/1.1 by hand, JWTs by ``hmac``, pages by ``html.parser``, everything in memory.
+(psycopg only where the deployed tables are to be seen: tables.py.) The suite must find no failed MUST here in any
+personality; where it does, it tests an implementation and not the contract.
 
-``python tests/different/backend.py --personality NAME`` prints one line of JSON, ``{"environment": {...}, "variables":
-{NAME: value}}`` (an environment table and the values of the variables that its credentials name), and serves until
-SIGTERM, SIGINT, or the end of its parent or of the pipe on its standard input.
+``python tests/different/backend.py --personality NAME [--vision-url URL] [--database-url URL]`` prints one line of
+JSON, ``{"environment": {...}, "variables": {NAME: value}}`` (an environment table and the values of the variables that
+its credentials name), and serves until SIGTERM, SIGINT, or the end of its parent or of the pipe on its standard input.
 
-One server, and a table of freedoms (``PERSONALITIES``):
+One server, and a table of freedoms (``PERSONALITIES``; those of the media workflow are in media.py):
 
 ``verbose``
     Breaks no SHOULD. The API hangs under a path prefix. UUIDs in upper case, many more members and headers, members in
     alphabetical order, pretty-printed JSON with CRLF and a charset, bodies in chunks that start with single bytes,
     header names in odd case, cookies. Errors are HTML (401), XML (403) or problem+json. Photos behind the primary come
-    in falling position; of a repeated query parameter the last counts.
+    in falling position; of a repeated query parameter the last counts. The media workflow wants the secret too.
+    Candidates come last first, with other ids and canonical addresses, dates in UTC; a lost page is a 200 that says so.
+    Streams have a byte order mark, CRLF, ids, heartbeats of three sorts, four steps on the way to an image's end, and
+    single bytes as chunks; errors say ``message``. A season's images are also its show's. What is no text is tidied.
 ``terse``
-    Breaks three SHOULDs (AUTH-01, TOG-07, PHO-11): statuses are the bluntest permitted, 403 for 401, 404 for every
-    link that can't be toggled and every malformed id, 400 for 422. Errors have no body and no media type, 405 has no
-    Allow, the status line no reason. Every response ends with its connection, which alone delimits the body. JSON is
-    ASCII with escaped slashes. Photo fields are null or missing, nothing is primary, seeds come first, addresses have
-    non-ASCII characters, queries and escapes. Pages hold at most 50 rows, unknown and repeated query parameters are
-    refused, JSON must be declared. A secret that is not ASCII or is thousands of characters long closes the connection
-    without an answer (AUTH-03). No storage-failure state (TOG-10).
+    Breaks SHOULDs: statuses are the bluntest permitted, 403 for 401, 404 for every link that can't be toggled and every
+    malformed id, 400 for 422 (AUTH-01, TOG-07, PHO-11). Errors have no body unless they owe a message, and no media
+    type, 405 has no Allow, the status line no reason. Every response ends with its connection, which alone delimits the
+    body. JSON is ASCII with escaped slashes. Photo fields are null or missing, nothing is primary, seeds come first,
+    addresses have non-ASCII characters, queries and escapes. Pages hold at most 50 rows, unknown and repeated query
+    parameters are refused, JSON must be declared. A secret that is not ASCII or is thousands of characters long closes
+    the connection without an answer (AUTH-03). No storage-failure state (TOG-10). Previews have no dates and no sizes
+    (PRE-02, PRE-03) and next to no members; imports remember them. Duplicates are not linked (IMP-03). Streams end
+    their lines with CR, have no event names, no totals, nothing but ends, and no status on errors (SSE-02). Every
+    delete is a 204 (DEL-01, DEL-02).
 ``lenient``
-    Breaks every SHOULD. 403 without a token (AUTH-01), the allowlisted person needs the secret too (AUTH-08), a missing
-    and a wrong secret are told apart (AUTH-09), links are looked up before the secret (AUTH-10), other methods are a
-    404 (TOG-01), refused links get 410 and 400 (TOG-07), storage failure is a 503 (TOG-10), ``"yes"`` and 1 are
-    booleans (TOG-12), seeds come in reverse order (PHO-05), an absent ``seed_only`` means true (PHO-06), an unknown
-    person is a 404 and a malformed id a 400 (PHO-11). Also: any content type, any spelling of a boolean query, the
-    first of repeats.
+    Breaks every SHOULD that can be broken in peace. 403 without a token (AUTH-01), the allowlisted person needs the
+    secret too (AUTH-08), a missing and a wrong secret are told apart (AUTH-09), links are looked up before the secret
+    (AUTH-10), other methods are a 404 (TOG-01), refused links get 410 and 400 (TOG-07), storage failure is a 503
+    (TOG-10), ``"yes"`` and 1 are booleans (TOG-12), seeds come in reverse order (PHO-05), an absent ``seed_only`` means
+    true (PHO-06), an unknown person is a 404 and a malformed id a 400 (PHO-11). Also: any content type, any spelling of
+    a boolean query, the first of repeats. Dates in words (PRE-02), no sizes (PRE-03), an entity that nobody knows is
+    everybody (PRE-10), a known address is a duplicate unseen and unlinked (IMP-03), streams come all at once, at the
+    end (SSE-08), and without a status on errors (SSE-02), every kind is tagged (CAST-05), what is gone is a 410
+    (DEL-01, DEL-02), exclusions hold for one spelling (EXC-06), the source is always what is counted (CNT-02), each
+    time anew.
 ``slow-writer``
     Breaks no SHOULD. Random delays of milliseconds around each read and write and a lock per link, so that answers on
-    different connections overtake each other; photos behind the primary come in the order of their random ids.
+    different connections overtake each other; photos behind the primary come in the order of their random ids. Images
+    are fetched four at a time, the last first, a second time where the first fails, and told of in the order in which
+    they are done; lines end in all three ways in turn. Contexts have the alternative text too.
 ``opaque``
     Breaks no SHOULD. Tokens are random strings and not JWTs, so there is no ``jwt_secret`` and nothing to forge
-    or expire (AUTH-07). No storage-failure state (TOG-10).
+    or expire (AUTH-07). No storage-failure state (TOG-10). Previews read the head of each image with a GET, for its
+    dimensions too; imports send a HEAD first, and go on when nobody reads their stream, which is cut anywhere. A stream
+    that is refused says so in an event.
 """
 
 from __future__ import annotations
@@ -59,16 +74,31 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from html import escape
 from http import HTTPStatus
-from typing import NoReturn
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
 
-JsonObject = dict[str, object]
+from catalog import Asset, Catalog, Entity, Link, Record, Season
+from faults import Fault, HangUp, Refusal, refuse
+from media import (
+    Caption,
+    Dates,
+    JsonObject,
+    Media,
+    MediaStyle,
+    Nobody,
+    Probe,
+    StreamStyle,
+    address_id,
+    is_named_by_words,
+    place_id,
+)
+
 ErrorBody = tuple[str | None, bytes]  # media type and body
 
 IDLE_TIMEOUT_S = 75.0
@@ -80,106 +110,6 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_SECRET_CHARS = 1000
 MAX_PAGE_ROWS = 500
 DEFAULT_PAGE_ROWS = 200
-
-
-# --- Refusals ---------------------------------------------------------------------------------------------------------
-
-
-class Fault(Enum):
-    """Every reason to refuse, with the status of a personality that does not choose another."""
-
-    MALFORMED_HTTP = 400, "The request is not well-formed HTTP."
-    REQUEST_TIMEOUT = 408, "The request did not arrive in time."
-    BODY_TOO_LARGE = 413, "The body is too large."
-    HEAD_TOO_LARGE = 431, "The request line or a header is too large."
-    NO_ROUTE = 404, "There is nothing at this path."
-    METHOD_NOT_ALLOWED = 405, "The resource does not take this method."
-    NO_TOKEN = 401, "The request carries no token."
-    BAD_TOKEN = 401, "The token is not valid."
-    NOT_ADMIN = 403, "The token's owner is no admin."
-    SECRET_MISSING = 403, "The internal secret is missing."
-    SECRET_WRONG = 403, "The internal secret is wrong."
-    SECRET_UNREADABLE = 403, "The internal secret is no short ASCII text."
-    BAD_ID = 422, "An id is no UUID."
-    BAD_MEDIA_TYPE = 415, "The body is not declared as JSON."
-    BAD_BODY = 422, "The body is no JSON object with a boolean facebank_seed."
-    BAD_QUERY = 422, "A query parameter is malformed."
-    UNKNOWN_LINK = 404, "The link does not exist."
-    OTHER_PERSONS_LINK = 409, "The link belongs to another person."
-    NOT_A_GALLERY_LINK = 409, "The link is no person gallery image."
-    UNKNOWN_PERSON = 404, "The person does not exist."
-    STORAGE_FAILED = 502, "The flag could not be stored."
-    UNKNOWN_STATE = 404, "There is no such provider state."
-    BAD_STATE = 400, "The provider state's action or params are malformed."
-
-
-class Refusal(Exception):
-    """Ends the handling of a request with a fault's answer."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.name)
-        self.fault = fault
-
-
-class HangUp(Exception):
-    """Ends the handling of a request by closing the connection without an answer."""
-
-
-def refuse(fault: Fault) -> NoReturn:
-    raise Refusal(fault)
-
-
-# --- Galleries in memory ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A photo; ``hosted_url`` is None where there is no hosted copy."""
-
-    source_url: str
-    hosted_url: str | None
-    id: str = field(default_factory=lambda: str(uuid4()))
-
-    @property
-    def served_url(self) -> str:
-        return self.source_url if self.hosted_url is None else self.hosted_url
-
-
-@dataclass(slots=True, eq=False)
-class Link:
-    """An asset's place with a person; ``facebank_seed`` is written under ``lock`` only."""
-
-    person_id: str
-    asset: Asset
-    position: int = 0
-    is_primary: bool = False
-    facebank_seed: bool = False
-    kind: str = "gallery"
-    id: str = field(default_factory=lambda: str(uuid4()))
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class Store:
-    """People, their links, and whose toggles cannot be stored; ids are lower-case UUIDs.
-
-    Each method is one step for other threads: people come and go whole, and a flag is a single word.
-    """
-
-    def __init__(self) -> None:
-        self.people: dict[str, tuple[Link, ...]] = {}
-        self.links: dict[str, Link] = {}
-        self.failing: set[str] = set()
-
-    def add_person(self, person_id: str, links: tuple[Link, ...] = ()) -> None:
-        self.links.update((link.id, link) for link in links)
-        self.people[person_id] = links
-
-    def remove_person(self, person_id: str) -> None:
-        for link in self.people.pop(person_id, ()):
-            self.links.pop(link.id, None)
-
-    def gallery(self, person_id: str) -> list[Link]:
-        return [link for link in self.people.get(person_id, ()) if link.kind == "gallery"]
 
 
 # --- Personalities ----------------------------------------------------------------------------------------------------
@@ -257,7 +187,7 @@ def explaining_error(fault: Fault, status: int) -> ErrorBody:
 
 
 def empty_error(fault: Fault, status: int) -> ErrorBody:
-    return None, b""
+    return ("application/json", escaped_json(fault.value[1])) if fault.owes_a_message else (None, b"")
 
 
 def documented_error(fault: Fault, status: int) -> ErrorBody:
@@ -268,7 +198,9 @@ def documented_error(fault: Fault, status: int) -> ErrorBody:
         case 403:
             return "application/xml", f'<?xml version="1.0"?><error><title>{escape(title)}</title></error>'.encode()
         case _:
-            return "application/problem+json", pretty_json({"type": "about:blank", "title": title, "status": status})
+            return "application/problem+json", pretty_json(
+                {"type": "about:blank", "title": title, "status": status, "detail": fault.value[1]}
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +246,11 @@ class Personality:
     reverses_seeds: bool = False
     photo: Callable[[Link], JsonObject] = plain_photo
     url: Callable[..., str] = plain_url
+    # Media
+    media: MediaStyle = field(default_factory=MediaStyle)
+    media_wants_secret: bool = False
+    tidies_text: bool = False
+    refuses_streams_with_events: bool = False
 
     def status(self, fault: Fault) -> int:
         return self.statuses.get(fault, fault.value[0])
@@ -340,6 +277,34 @@ PERSONALITIES: Mapping[str, Personality] = {
         more_toggle_members=True,
         order=lambda link: (not link.is_primary, -link.position),
         photo=rich_photo,
+        media_wants_secret=True,
+        tidies_text=True,
+        media=MediaStyle(
+            dates=Dates.IN_UTC,
+            nobody=Nobody.EVERYTHING,
+            reverses_candidates=True,
+            candidate_id=address_id,
+            canonical_best_url=True,
+            tells_of_lost_pages_in_a_200=True,
+            more_members=True,
+            stores_hosted_copies=True,
+            links_show_of_season=True,
+            answers_duplicates=True,
+            excludes_by_default=True,
+            stream=StreamStyle(
+                media_type="Text/Event-Stream;charset=UTF-8",
+                line_ends=("\r\n",),
+                start="\ufeff: welcome\n\nretry: 2500\n\n",
+                between=(": still at it\n\n", "event: ping\ndata: {}\n\n", ":\n"),
+                names=lambda role: f"trr.import/{role}",
+                ids=True,
+                encode=lambda value: json.dumps(value, sort_keys=True, ensure_ascii=False),
+                on_the_way=("queued", "downloading", "hashing", "storing"),
+                error_member="message",
+                more_members=True,
+                bytes_at_a_time=1,
+            ),
+        ),
     ),
     "terse": Personality(
         closes_connections=True,
@@ -364,6 +329,26 @@ PERSONALITIES: Mapping[str, Personality] = {
         order=lambda link: (link.position,),
         photo=sparse_photo,
         url=intricate_url,
+        media=MediaStyle(
+            probe=Probe.NEVER,
+            dates=Dates.ABSENT,
+            candidate_id=place_id,
+            sparse_candidates=True,
+            remembers_previews=True,
+            links_duplicates=False,
+            skips_excluded=False,
+            caption=Caption.WITHOUT_NAME,
+            deletes_silently=True,
+            vision_mode=None,
+            stream=StreamStyle(
+                line_ends=("\r",),
+                names=lambda role: None,
+                encode=json.dumps,
+                on_the_way=(),
+                total=False,
+                error_status=False,
+            ),
+        ),
     ),
     "lenient": Personality(
         error_body=explaining_error,
@@ -376,6 +361,15 @@ PERSONALITIES: Mapping[str, Personality] = {
             Fault.OTHER_PERSONS_LINK: 400,
             Fault.NOT_A_GALLERY_LINK: 400,
             Fault.STORAGE_FAILED: 503,
+            Fault.NO_PAGE: 404,
+            Fault.NO_HTML: 415,
+            Fault.BAD_ADDRESS: 400,
+            Fault.BAD_PREVIEW: 400,
+            Fault.BAD_IMPORT: 400,
+            Fault.UNKNOWN_ASSET: 410,
+            Fault.ASSET_GONE: 410,
+            Fault.VISION_FAILED: 504,
+            Fault.OVERLAY_FAILED: 424,
         },
         looks_up_links_before_secret=True,
         wants_secret_of_people=True,
@@ -386,12 +380,67 @@ PERSONALITIES: Mapping[str, Personality] = {
         default_seed_only=True,
         knows_who_exists=True,
         reverses_seeds=True,
+        media=MediaStyle(
+            probe=Probe.ABSENT,
+            dates=Dates.IN_WORDS,
+            nobody=Nobody.ANYBODYS,
+            remembers_previews=True,
+            knows_addresses=True,
+            links_duplicates=False,
+            one_link_for_all_kinds=True,
+            caption=Caption.ONE_LINE,
+            matches_names=is_named_by_words,
+            tags_all_kinds=True,
+            excludes_by=lambda url: url,
+            counts_hosted_copy=False,
+            recounts_always=True,
+            stream=StreamStyle(names=lambda role: "message", error_status=False, at_once=True),
+        ),
     ),
     "slow-writer": Personality(
         max_delay_s=0.004,
         order=lambda link: (not link.is_primary, link.id),
+        statuses={Fault.NO_PAGE: 422, Fault.NO_HTML: 422, Fault.VISION_FAILED: 503, Fault.OVERLAY_FAILED: 500},
+        media=MediaStyle(
+            dates=Dates.DAY,
+            one_link_for_all_kinds=True,
+            matches_names=is_named_by_words,
+            stores_hosted_copies=True,
+            fetches=2,
+            contexts_have_alt=True,
+            stream=StreamStyle(
+                media_type="text/event-stream; charset=utf-8",
+                line_ends=("\r\n", "\n", "\r"),
+                between=("", ": \n", "\n", "event: ping\ndata:\n\n"),
+                names=lambda role: "update",
+                parallel=True,
+                error_member="detail",
+            ),
+        ),
     ),
-    "opaque": Personality(opaque_tokens=True, fails_storage_on_demand=False),
+    "opaque": Personality(
+        opaque_tokens=True,
+        fails_storage_on_demand=False,
+        statuses={Fault.BAD_ADDRESS: 400, Fault.NO_PAGE: 424, Fault.NO_HTML: 415},
+        refuses_streams_with_events=True,
+        media=MediaStyle(
+            probe=Probe.GET,
+            nobody=Nobody.EVERYTHING,
+            reads_dimensions=True,
+            links_show_of_season=True,
+            skips_excluded=False,
+            caption=Caption.ONE_LINE,
+            vision_mode="fast",
+            asks_vision_in_chunks=True,
+            looks_before_fetching=True,
+            stream=StreamStyle(
+                start="retry: 1000\nid: 0\n\n",
+                end="\n: bye\n\n",
+                survives_its_reader=True,
+                bytes_at_a_time=5,
+            ),
+        ),
+    ),
 }
 
 
@@ -520,7 +569,8 @@ class Request:
 class Response:
     status: int
     content_type: str | None
-    body: bytes
+    body: bytes | Iterator[bytes]
+    """Whole, or in pieces that are sent as they come."""
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -530,15 +580,26 @@ JSON_TYPE = re.compile(r"application/json[ \t]*(?:;.*)?", re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 TOGGLE_PATH = re.compile(r"/api/v1/admin/person/([^/]+)/gallery/([^/]+)/facebank-seed")
 PHOTOS_PATH = re.compile(r"/api/v1/screenalytics/people/([^/]+)/photos")
+MEDIA_PATH = re.compile(r"/api/v1/admin/scrape/(preview|import|import/stream)")
+ASSET_PATH = re.compile(r"/api/v1/admin/media-assets/([^/]+)(?:/(auto-count|detect-text-overlay))?")
+UNTEXT = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000|[\ud800-\udfff]")
 STATES_PATH = "/_states"
+PURGE_PATH = "/_purge"
 
 
-def parse_json(body: bytes, otherwise: Fault) -> object:
-    """The value of a UTF-8 JSON text; anything else, also what is nested too deeply, is refused as ``otherwise``."""
+def parse_json(body: bytes, otherwise: Fault, *, tidies: bool = False) -> object:
+    """The value of a UTF-8 JSON text; anything else, also what is nested too deeply, is refused as ``otherwise``.
+
+    So are strings that are no text, with NULs or half a surrogate pair, unless these ``tidies`` away.
+    """
     try:
-        return json.loads(body.decode(), parse_constant=lambda name: refuse(otherwise))
+        value = json.loads(body.decode(), parse_constant=lambda name: refuse(otherwise))
+        text = json.dumps(value, ensure_ascii=False)
+        if not UNTEXT.search(text):
+            return value
+        return json.loads(UNTEXT.sub("\\1\ufffd", text)) if tidies else refuse(otherwise)
     except (ValueError, RecursionError):
-        refuse(otherwise)
+        return refuse(otherwise)
 
 
 def parse_id(segment: str) -> str:
@@ -547,18 +608,23 @@ def parse_id(segment: str) -> str:
 
 
 class Backend:
-    """The toggle, the photos and the provider states for one personality."""
+    """The toggle, the photos, the media workflow and the provider states for one personality."""
 
-    def __init__(self, personality: Personality) -> None:
+    def __init__(
+        self, personality: Personality, *, vision_url: str | None = None, record: Record | None = None
+    ) -> None:
         self.personality = personality
         self.credentials = Credentials.fresh(opaque=personality.opaque_tokens)
-        self.store = Store()
+        self.store = Catalog(record)
+        self.media = Media(personality.media, self.store, vision_url=vision_url, shown=self._id)
         self._states: Mapping[str, Callable[[JsonObject], JsonObject]] = {
             "person": self._set_up_person,
             "person with gallery": self._set_up_gallery,
             "media link outside a person gallery": self._set_up_other_link,
             "shared photo": self._set_up_shared_photo,
             "media asset": self._set_up_asset,
+            "show with season": self._set_up_show,
+            "text overlay failure": self._set_up_overlay_failure,
         }
         if personality.fails_storage_on_demand:
             self._states = {**self._states, "storage failure": self._set_up_storage_failure}
@@ -588,6 +654,8 @@ class Backend:
     def _route(self, request: Request) -> Response:
         if request.path == STATES_PATH:
             return self._change_state(request) if request.method == "POST" else self._method_not_allowed("POST")
+        if request.path == PURGE_PATH:
+            return self._purge(request) if request.method == "POST" else self._method_not_allowed("POST")
         if not request.path.startswith(self.personality.base_path):
             refuse(Fault.NO_ROUTE)
         path = request.path.removeprefix(self.personality.base_path)
@@ -601,7 +669,13 @@ class Backend:
             return (
                 self._photos(request, *found.groups()) if request.method == "GET" else self._method_not_allowed("GET")
             )
-        refuse(Fault.NO_ROUTE)
+        if found := MEDIA_PATH.fullmatch(path):
+            return self._scrape(request, found[1]) if request.method == "POST" else self._method_not_allowed("POST")
+        if found := ASSET_PATH.fullmatch(path):
+            asset, action = found.groups()
+            method = "POST" if action else "DELETE"
+            return self._asset(request, asset, action) if request.method == method else self._method_not_allowed(method)
+        return refuse(Fault.NO_ROUTE)
 
     def _method_not_allowed(self, allow: str) -> Response:
         return self.refusal(Fault.METHOD_NOT_ALLOWED, allow)
@@ -630,7 +704,7 @@ class Backend:
         self._store_flag(found, value)
         answer: JsonObject = {
             "link_id": self._id(found.id),
-            "person_id": self._id(found.person_id),
+            "person_id": self._id(found.owner.id),
             "facebank_seed": value,
         }
         if self.personality.more_toggle_members:
@@ -638,7 +712,7 @@ class Backend:
                 "media_asset_id": self._id(found.asset.id),
                 "kind": found.kind,
                 "warnings": [],
-                "person": {"person_id": self._id(found.person_id), "full_name": None},
+                "person": {"person_id": self._id(found.owner.id), "full_name": None},
                 "message": "Gespeichert – \U0001f4be",
             }
         return self._ok(answer)
@@ -658,25 +732,28 @@ class Backend:
         link = self.store.links.get(link_id)
         if link is None:
             refuse(Fault.UNKNOWN_LINK)
-        if link.person_id != person_id:
+        if link.owner != Entity("person", person_id):
             refuse(Fault.OTHER_PERSONS_LINK)
         if link.kind != "gallery":
             refuse(Fault.NOT_A_GALLERY_LINK)
         return link
 
     def _read_flag(self, request: Request) -> bool:
-        if not self.personality.reads_any_media_type and not JSON_TYPE.fullmatch(
-            request.headers.get("content-type", "")
-        ):
-            refuse(Fault.BAD_MEDIA_TYPE)
-        body = parse_json(request.body, Fault.BAD_BODY)
-        value = body.get("facebank_seed") if isinstance(body, dict) else None
+        value = self._read_object(request, Fault.BAD_BODY).get("facebank_seed")
         if self.personality.coerces_body_booleans and isinstance(value, str | int | float):
             value = MANY_BOOLEANS.get(str(value).lower())
         return value if isinstance(value, bool) else refuse(Fault.BAD_BODY)
 
+    def _read_object(self, request: Request, otherwise: Fault) -> JsonObject:
+        if not self.personality.reads_any_media_type and not JSON_TYPE.fullmatch(
+            request.headers.get("content-type", "")
+        ):
+            refuse(Fault.BAD_MEDIA_TYPE)
+        body = parse_json(request.body, otherwise, tidies=self.personality.tidies_text)
+        return body if isinstance(body, dict) else refuse(otherwise)
+
     def _store_flag(self, link: Link, value: bool) -> None:
-        if link.person_id in self.store.failing:
+        if link.owner.id in self.store.failing:
             refuse(Fault.STORAGE_FAILED)
         self._pause()
         with link.lock:
@@ -725,6 +802,62 @@ class Backend:
         value = self.personality.query_booleans.get(text.lower())
         return refuse(Fault.BAD_QUERY) if value is None else value
 
+    # Media
+
+    def _require_admin(self, request: Request) -> None:
+        caller = self.credentials.caller(bearer_token(request))
+        if caller is None:
+            refuse(Fault.BAD_TOKEN)
+        if caller is Caller.USER:
+            refuse(Fault.NOT_ADMIN)
+        if self.personality.media_wants_secret and caller is Caller.SERVICE:
+            self._check_secret(request)
+
+    def _scrape(self, request: Request, action: str) -> Response:
+        try:
+            self._require_admin(request)
+            if action == "preview":
+                return self._ok(self.media.preview(self._read_object(request, Fault.BAD_PREVIEW)))
+            job = self.media.read_job(self._read_object(request, Fault.BAD_IMPORT))
+            if action == "import":
+                return self._ok(self.media.import_all(job))
+        except Refusal as refusal:
+            if action != "import/stream" or not self.personality.refuses_streams_with_events:
+                raise
+            failed = self.refusal(refusal.fault)
+            event = b"event: error\ndata: %b\n\n" % compact_json({"error": refusal.fault.value[1]})
+            return Response(failed.status, self.personality.media.stream.media_type, event, failed.headers)
+        media_type = self.personality.media.stream.media_type
+        return Response(200, media_type, self.media.stream(job), (("Cache-Control", "no-cache"),))
+
+    def _asset(self, request: Request, asset: str, action: str | None) -> Response:
+        self._require_admin(request)
+        asset_id = parse_id(asset)
+        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        match action:
+            case "auto-count":
+                return self._ok(self.media.count_people(asset_id, force=self._read_boolean(query, "force") or False))
+            case "detect-text-overlay":
+                self._read_boolean(query, "force")
+                return self._ok(self.media.detect_text_overlay(asset_id))
+        told = self.media.delete(asset_id, exclude=self._read_boolean(query, "exclude"))
+        return Response(204, None, b"") if told is None else self._ok(told)
+
+    def _read_boolean(self, query: Mapping[str, str], name: str) -> bool | None:
+        if name not in query:
+            return None
+        value = self.personality.query_booleans.get(query[name].lower())
+        return refuse(Fault.BAD_QUERY) if value is None else value
+
+    def _purge(self, request: Request) -> Response:
+        """What the purge script asks for: the ids of a season's imports from a page, deleted where ``execute`` is."""
+        asked = parse_json(request.body, Fault.BAD_PURGE)
+        match asked:
+            case {"show_id": str(show), "season_number": int(number), "page_url": str(page_url), "execute": bool(do)}:
+                found = self.media.purge(parse_id(show), number, page_url, execute=do)
+                return self._ok([self._id(asset_id) for asset_id in found])
+        return refuse(Fault.BAD_PURGE)
+
     # Provider states
 
     def _change_state(self, request: Request) -> Response:
@@ -745,11 +878,19 @@ class Backend:
 
     def _tear_down(self, name: str, params: JsonObject) -> JsonObject:
         people = {str(params[key]).lower() for key in ("person_id", "other_person_id") if key in params}
-        if name == "storage failure":
-            self.store.failing -= people
-        else:
-            for person_id in people:
-                self.store.remove_person(person_id)
+        asset_id = str(params.get("media_asset_id")).lower()
+        match name:
+            case "storage failure":
+                self.store.failing -= people
+            case "text overlay failure":
+                self.store.unreadable.discard(asset_id)
+            case "show with season":
+                self.store.remove_show(str(params.get("show_id")).lower())
+            case _:
+                for person_id in people:
+                    self.store.remove_person(person_id)
+        if name == "media asset" and (asset := self.store.assets.get(asset_id)):
+            self.store.remove(asset)
         return {}
 
     def _new_asset(self, *, hosted: bool = True) -> Asset:
@@ -758,10 +899,11 @@ class Backend:
         return Asset(url(asset_id, hosted=False), url(asset_id, hosted=True) if hosted else None, asset_id)
 
     def _set_up_person(self, params: JsonObject) -> JsonObject:
-        if not isinstance(params.get("full_name", ""), str):
+        name = params.get("full_name", "")
+        if not isinstance(name, str):
             refuse(Fault.BAD_STATE)
         person_id = str(uuid4())
-        self.store.add_person(person_id)
+        self.store.add_person(person_id, name=name)
         return {"person_id": self._id(person_id)}
 
     def _set_up_gallery(self, params: JsonObject) -> JsonObject:
@@ -774,7 +916,7 @@ class Backend:
             mixed = [each for group in groups for each in group]
         links = tuple(
             Link(
-                person_id,
+                Entity("person", person_id),
                 self._new_asset(hosted=hosted),
                 position=position,
                 is_primary=self.personality.has_primaries and position == len(mixed) // 2,
@@ -800,19 +942,21 @@ class Backend:
 
     def _set_up_other_link(self, params: JsonObject) -> JsonObject:
         person_id = str(uuid4())
-        link = Link(person_id, self._new_asset(), kind="banner")
+        link = Link(Entity("person", person_id), self._new_asset(), kind="banner")
         self.store.add_person(person_id, (link,))
         return {"person_id": self._id(person_id), "link_id": self._id(link.id), "kind": link.kind}
 
     def _set_up_shared_photo(self, params: JsonObject) -> JsonObject:
         asset = self._new_asset()
-        one, other = (Link(str(uuid4()), asset, is_primary=self.personality.has_primaries) for _ in range(2))
+        one, other = (
+            Link(Entity("person", str(uuid4())), asset, is_primary=self.personality.has_primaries) for _ in range(2)
+        )
         for link in (one, other):
-            self.store.add_person(link.person_id, (link,))
+            self.store.add_person(link.owner.id, (link,))
         return {
-            "person_id": self._id(one.person_id),
+            "person_id": self._id(one.owner.id),
             "link_id": self._id(one.id),
-            "other_person_id": self._id(other.person_id),
+            "other_person_id": self._id(other.owner.id),
             "other_link_id": self._id(other.id),
             "served_url": asset.served_url,
             "media_asset_id": self._id(asset.id),
@@ -823,7 +967,29 @@ class Backend:
         if not isinstance(hosted, bool):
             refuse(Fault.BAD_STATE)
         asset = self._new_asset(hosted=hosted)
+        self.store.add(asset)
         return {"media_asset_id": self._id(asset.id), "source_url": asset.source_url, "hosted_url": asset.hosted_url}
+
+    def _set_up_show(self, params: JsonObject) -> JsonObject:
+        names = params.get("cast") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            refuse(Fault.BAD_STATE)
+        cast = tuple((str(uuid4()), str(name)) for name in names)
+        season = Season(str(uuid4()), str(uuid4()), random.randint(1, 30), cast)
+        self.store.add_season(season)
+        return {
+            "show_id": self._id(season.show_id),
+            "season_id": self._id(season.id),
+            "season_number": season.number,
+            "cast": [{"person_id": self._id(person), "full_name": name} for person, name in cast],
+        }
+
+    def _set_up_overlay_failure(self, params: JsonObject) -> JsonObject:
+        asset_id = str(params.get("media_asset_id")).lower()
+        if asset_id not in self.store.assets:
+            refuse(Fault.BAD_STATE)
+        self.store.unreadable.add(asset_id)
+        return {"media_asset_id": self._id(asset_id)}
 
     def _set_up_storage_failure(self, params: JsonObject) -> JsonObject:
         person_id = str(params.get("person_id")).lower()
@@ -860,6 +1026,8 @@ CONTENT_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 SINGLE_BYTE_CHUNKS = 48
 LARGER_CHUNK_BYTES = 1021
+FINELY_CUT_BYTES = 500
+"""How much of a stream is cut as finely as the personality likes; so many chunks are slow to read."""
 
 
 class Connection(socketserver.BaseRequestHandler):
@@ -897,8 +1065,36 @@ class Connection(socketserver.BaseRequestHandler):
             response = backend.refusal(refusal.fault)
         keep_alive = request is not None and request.keep_alive and not backend.personality.closes_connections
         self.request.settimeout(IDLE_TIMEOUT_S)
-        self.request.sendall(render(response, request, backend.personality, keep_alive=keep_alive))
-        return keep_alive
+        body = response.body
+        if isinstance(body, bytes):
+            self.request.sendall(render(response, request, backend.personality, keep_alive=keep_alive))
+            return keep_alive
+        assert request is not None
+        return self._send_pieces(response, body, request, keep_alive=keep_alive)
+
+    def _send_pieces(self, response: Response, pieces: Iterator[bytes], request: Request, *, keep_alive: bool) -> bool:
+        """Sends a body as it comes; a reader that goes away ends whoever makes it."""
+        personality = self.server.backend.personality
+        chunked = keep_alive and request.takes_chunks
+        at_a_time = personality.media.stream.bytes_at_a_time
+        try:
+            self.request.sendall(head(response, personality, chunked=chunked, keep_alive=chunked))
+            sent = 0
+            for piece in filter(None, pieces):
+                size = (at_a_time if sent < FINELY_CUT_BYTES else at_a_time * 50) or len(piece)
+                cut = [piece[at : at + size] for at in range(0, len(piece), size)]
+                sent += len(piece)
+                if chunked:
+                    self.request.sendall(b"".join(map(chunk, cut)))
+                else:
+                    for each in cut:
+                        self.request.sendall(each)
+            if chunked:
+                self.request.sendall(chunk(b""))
+        finally:
+            if isinstance(pieces, Generator):
+                pieces.close()
+        return chunked
 
     def _linger(self) -> None:
         """Lets the client read the answer before its unread bytes make the kernel reset the connection."""
@@ -988,23 +1184,29 @@ class Connection(socketserver.BaseRequestHandler):
 
 
 def render(response: Response, request: Request | None, personality: Personality, *, keep_alive: bool) -> bytes:
-    """The bytes of a response; ``request`` is None where it could not be read."""
-    chunked = personality.sends_small_chunks and request is not None and request.takes_chunks
+    """The bytes of a response with a whole body; ``request`` is None where it could not be read."""
+    assert isinstance(response.body, bytes)
+    chunked = personality.sends_small_chunks and request is not None and request.takes_chunks and response.status != 204
+    start = head(response, personality, chunked=chunked, keep_alive=keep_alive)
+    if request is not None and request.method == "HEAD":
+        return start
+    return start + (chunks(response.body) if chunked else response.body)
+
+
+def head(response: Response, personality: Personality, *, chunked: bool, keep_alive: bool) -> bytes:
+    """The bytes of status line and headers."""
     headers = [*response.headers, *personality.extra_headers]
     if response.content_type is not None:
         headers.append(("Content-Type", response.content_type))
     if chunked:
         headers.append(("Transfer-Encoding", "chunked"))
-    elif not (personality.closes_connections and response.body):
+    elif isinstance(response.body, bytes) and not (personality.closes_connections and response.body):
         headers.append(("Content-Length", str(len(response.body))))
     headers.append(("Connection", "keep-alive" if keep_alive else "close"))
     reason = "" if personality.closes_connections else HTTPStatus(response.status).phrase
     lines = [f"HTTP/1.1 {response.status} {reason}"]
     lines += [f"{odd_case(name) if personality.odd_header_case else name}: {value}" for name, value in headers]
-    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    if request is not None and request.method == "HEAD":
-        return head
-    return head + (chunks(response.body) if chunked else response.body)
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 @functools.cache
@@ -1017,7 +1219,11 @@ def chunks(body: bytes) -> bytes:
     head, tail = body[:SINGLE_BYTE_CHUNKS], body[SINGLE_BYTE_CHUNKS:]
     pieces = [head[at : at + 1] for at in range(len(head))]
     pieces += [tail[at : at + LARGER_CHUNK_BYTES] for at in range(0, len(tail), LARGER_CHUNK_BYTES)]
-    return b"".join(b"%X\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+    return b"".join(map(chunk, [*pieces, b""]))
+
+
+def chunk(piece: bytes) -> bytes:
+    return b"%X\r\n%b\r\n" % (len(piece), piece)
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -1027,24 +1233,29 @@ class Server(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, database_url: str | None) -> None:
         self.backend = backend
+        self._database_url = database_url
         super().__init__(("127.0.0.1", 0), Connection)
 
     def description(self) -> JsonObject:
         """The environment table and the variables that it names."""
         origin = f"http://127.0.0.1:{self.server_address[1]}"
         credentials = self.backend.credentials.variables()
-        return {
-            "environment": {
-                "production": False,
-                "targets": ["backend"],
-                "backend_url": origin + self.backend.personality.base_path,
-                "backend_states_url": origin + STATES_PATH,
-                "credentials": {key: {"env": name} for key, (name, _) in credentials.items()},
-            },
-            "variables": dict(credentials.values()),
+        environment: JsonObject = {
+            "production": False,
+            "targets": ["backend"],
+            "backend_url": origin + self.backend.personality.base_path,
+            "backend_states_url": origin + STATES_PATH,
+            "credentials": {key: {"env": name} for key, (name, _) in credentials.items()},
         }
+        variables = dict(credentials.values())
+        if self._database_url is not None:
+            script = str(Path(__file__).with_name("purge.py"))
+            words = [sys.executable, script, origin + PURGE_PATH, "{show_id}", "{season_number}", "{page_url}"]
+            environment |= {"database_url": {"env": "DIFFERENT_DB_URL"}, "purge": {"command": words}}
+            variables["DIFFERENT_DB_URL"] = self._database_url
+        return {"environment": environment, "variables": variables}
 
 
 # --- The process ------------------------------------------------------------------------------------------------------
@@ -1068,10 +1279,21 @@ def main() -> None:
     parent = os.getppid()  # before the line that lets the parent go on, and perhaps die
     parser = argparse.ArgumentParser(description="A conforming backend built as differently as possible.")
     parser.add_argument("--personality", choices=PERSONALITIES, required=True)
-    personality = PERSONALITIES[parser.parse_args().personality]
+    parser.add_argument("--vision-url", help="where /vision/people-count is")
+    parser.add_argument("--database-url", help="a server to keep the deployed tables on, in a database of its own")
+    options = parser.parse_args()
+    personality = PERSONALITIES[options.personality]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    with Server(Backend(personality)) as server:
+    with contextlib.ExitStack() as stack:
+        database_url = record = None
+        if options.database_url:
+            from tables import made  # only here is psycopg needed
+
+            shown = str.upper if personality.upper_case_ids else str
+            database_url, record = stack.enter_context(made(options.database_url, shown))
+        backend = Backend(personality, vision_url=options.vision_url, record=record)
+        server = stack.enter_context(Server(backend, database_url))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(json.dumps(server.description()), flush=True)
         wait_for_orphanhood(parent)

@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -406,20 +407,6 @@ REFUSAL_BODIES: dict[str, Callable[[int], Answer]] = {
 }
 
 
-def has_message(exchange: Exchange) -> bool:
-    """Whether the answer says something: any text at all, in JSON a member or element that is text."""
-    value = parsed(exchange.answer.text)
-    return bool(exchange.answer.text.strip()) if value is ... else _says_something(value)
-
-
-def _says_something(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_says_something, value.values()))
-    if isinstance(value, list):
-        return any(map(_says_something, value))
-    return isinstance(value, str) and bool(value.strip())
-
-
 @pytest.mark.clause("PRX-06")
 @pytest.mark.parametrize("code", REFUSALS)
 @pytest.mark.parametrize("answer", [pytest.param(make, id=name) for name, make in REFUSAL_BODIES.items()])
@@ -429,7 +416,7 @@ def test_refusal_arrives(app: App, answer: Callable[[int], Answer], code: int) -
     photo = app.photo(answer(code))
     exchange = app.toggle(photo)
     expect.status(exchange, {code}, what=f"a toggle that the backend refuses with {code}")
-    if not has_message(exchange):
+    if not expect.has_message(exchange):
         raise Violation(
             f"a {code} of the backend arrives without a message",
             expected="a message",
@@ -448,9 +435,13 @@ def test_refusal_is_of_its_own_request(app: App) -> None:
     expect.status(app.toggle(photo, False), {403}, what="a toggle that the backend refuses with 403")
 
 
-UNREACHABLE = {"reset": answers.reset, "closed": answers.close}
 each_unreachable = pytest.mark.parametrize(
-    "answer", [pytest.param(make, id=name) for name, make in UNREACHABLE.items()]
+    "answer",
+    [
+        pytest.param(answers.reset, id="reset"),
+        pytest.param(answers.close, id="closed"),
+        pytest.param(None, id="refused", marks=pytest.mark.exclusive),
+    ],
 )
 
 
@@ -460,10 +451,15 @@ def toggled_within(app: App, photo: Photo, timeout_s: float) -> Exchange:
     return app.raw("PATCH", target, b'{"facebank_seed": true}', timeout_s=timeout_s)
 
 
-def unreachable(app: App, answer: Callable[[], Answer]) -> Exchange:
-    """A toggle whose connection to the backend breaks. Raises Violation for a hang or a lost connection."""
+def unreachable(app: App, answer: Callable[[], Answer] | None) -> Exchange:
+    """A toggle whose connection to the backend breaks, or with no answer is refused.
+
+    Raises Violation for a hang or a lost connection.
+    """
     app.require_toggles()
-    exchange = toggled_within(app, app.photo(answer()), app.environment.get("app_timeout_s") or app.timeout_s)
+    photo = app.photo(answer() if answer is not None else answers.toggled())
+    with app.lab.refusing("stub_backend") if answer is None else nullcontext():
+        exchange = toggled_within(app, photo, app.environment.get("app_timeout_s") or app.timeout_s)
     if exchange.failure in (Failure.TIMEOUT, Failure.CLOSED):
         raise Violation(
             "a toggle was not answered where the backend is unreachable",
@@ -476,8 +472,8 @@ def unreachable(app: App, answer: Callable[[], Answer]) -> Exchange:
 
 @pytest.mark.clause("PRX-07")
 @each_unreachable
-def test_unreachable_backend_is_a_server_error(app: App, answer: Callable[[], Answer]) -> None:
-    """A backend that drops the connection is a 5xx, never a hang or a 200."""
+def test_unreachable_backend_is_a_server_error(app: App, answer: Callable[[], Answer] | None) -> None:
+    """A backend that refuses or drops the connection is a 5xx, never a hang or a 200."""
     exchange = unreachable(app, answer)
     if exchange.status < 500:
         raise Violation(
@@ -490,8 +486,8 @@ def test_unreachable_backend_is_a_server_error(app: App, answer: Callable[[], An
 
 @pytest.mark.clause("PRX-07", level="SHOULD")
 @each_unreachable
-def test_unreachable_backend_is_502(app: App, answer: Callable[[], Answer]) -> None:
-    """A backend that drops the connection is exactly 502."""
+def test_unreachable_backend_is_502(app: App, answer: Callable[[], Answer] | None) -> None:
+    """A backend that refuses or drops the connection is exactly 502."""
     expect.status(unreachable(app, answer), {502}, what="a toggle where the backend is unreachable")
 
 

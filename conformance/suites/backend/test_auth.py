@@ -1,11 +1,11 @@
-"""AUTH-01 to AUTH-11: who may toggle, who may read, and what a refusal leaves behind."""
+"""AUTH-01 to AUTH-12: who may toggle, read and import, and what a refusal leaves behind."""
 
 from __future__ import annotations
 
 import base64
 import string
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from conformance import expect, tokens
 from conformance.backend import Backend, Caller, Gallery, Link
-from conformance.errors import NotVerified, PremiseBroken
+from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange
+from conformance.media import Entity, Media, image_order
 
 MakeCaller = Callable[[Backend], Caller]
 
@@ -466,3 +467,123 @@ def test_refused_reading_repeats_no_secret(backend: Backend, make: Callable[[str
     with backend.some_person() as person_id:
         exchange = backend.photos(person_id, caller=Caller(make(token)))
     expect.no_secret(exchange, _secrets(backend))
+
+
+# --- preview, import and delete --------------------------------------------------------------------------------------
+
+MEDIA_REFUSALS = (
+    Refusal("nothing at all", "AUTH-12", lambda b: Caller(), UNAUTHORIZED),
+    Refusal("secret alone", "AUTH-12", lambda b: Caller(None, _secret(b)), UNAUTHORIZED),
+    Refusal("empty token", "AUTH-12", lambda b: Caller("Bearer")),
+    Refusal("garbage", "AUTH-12", lambda b: Caller("Bearer garbage")),
+    Refusal("three dots", "AUTH-12", lambda b: Caller("Bearer a.b.c")),
+    *(
+        Refusal(name, "AUTH-12", with_token(name, tampered(make), secret=secret), UNAUTHORIZED)
+        for name, make, secret in (
+            ("payload changed", tokens.with_changed_payload, False),
+            ("signature changed", tokens.with_changed_signature, False),
+            ("signature changed, with the secret", tokens.with_changed_signature, True),
+            ("signature left out", tokens.with_stripped_signature, False),
+            ("alg none", tokens.without_signature, False),
+            ("signed by another key", tokens.signed_by_another_key, False),
+        )
+    ),
+    Refusal("user", "AUTH-12", with_token("of a user", _a_users_token, secret=False), UNAUTHORIZED),
+    Refusal("user and secret", "AUTH-12", with_token("of a user", _a_users_token), UNAUTHORIZED),
+)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What a refused call of the media workflow would have worked on."""
+
+    media: Media
+    entity: Entity
+    page: str
+    image: str
+    asset_id: str
+
+    def streamed(self, caller: Caller) -> Exchange:
+        """The streamed import, read to its end."""
+        images = [image_order(self.image)]
+        with self.media.import_stream(self.entity, self.page, images, caller=caller) as stream:
+            if stream.exchange.response is not None:
+                stream.told()
+            return stream.exchange
+
+
+MEDIA_CALLS: Mapping[str, Callable[[Guarded, Caller], Exchange]] = {
+    "preview": lambda g, caller: g.media.preview(g.page, entity=g.entity, caller=caller),
+    "import": lambda g, caller: g.media.import_images(g.entity, g.page, [image_order(g.image)], caller=caller),
+    "import/stream": lambda g, caller: g.streamed(caller),
+    "delete": lambda g, caller: g.media.delete(g.asset_id, exclude=True, caller=caller),
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(media: Media) -> Iterator[Guarded]:
+    """A person, a page and an asset, for calls that change nothing; the service role is not refused there.
+
+    Without a page origin there is no such page, which nobody learns who is refused.
+    """
+    media.require_writes()
+    try:
+        site = media.site()
+        page, image = site.page(), site.image().url
+    except NotVerified:
+        page, image = "http://127.0.0.1:1/page.html", "http://127.0.0.1:1/a.png"
+    with media.person() as person, media.asset(hosted=False) as asset:
+        for name, call in MEDIA_CALLS.items():
+            exchange = call(Guarded(media, person, page, image, str(uuid.uuid4())), media.backend.service)
+            if exchange.status in UNAUTHORIZED:
+                raise NotVerified(f"the service role is refused too: {name} was answered {exchange.outcome()}")
+        yield Guarded(media, person, page, image, asset.media_asset_id)
+
+
+@pytest.mark.clause("AUTH-12")
+@pytest.mark.parametrize("name", MEDIA_CALLS)
+@pytest.mark.parametrize("refusal", [pytest.param(row, id=row.name) for row in MEDIA_REFUSALS])
+def test_media_call_is_refused(backend: Backend, guarded: Guarded, refusal: Refusal, name: str) -> None:
+    """No token, a forged one, or that of a person who is not allowlisted → 401 or 403; where it is no JWT any 4xx."""
+    exchange = MEDIA_CALLS[name](guarded, refusal.caller(backend))
+    if refusal.statuses is None:
+        expect.client_error(exchange, what=f"{name} ({refusal.name})")
+    else:
+        expect.status(exchange, refusal.statuses, what=f"{name} ({refusal.name})")
+
+
+@pytest.mark.clause("AUTH-12")
+@pytest.mark.parametrize(
+    "refusal", [pytest.param(row, id=row.name) for row in MEDIA_REFUSALS if row.name in ("nothing at all", "user")]
+)
+def test_refused_media_call_does_nothing(backend: Backend, media: Media, refusal: Refusal) -> None:
+    """After refused calls nothing was deleted, and where there is a page origin, nothing fetched or imported."""
+    caller = refusal.caller(backend)
+    with media.person() as person, media.asset(hosted=False) as asset:
+        if media.has_origin:
+            does_not_import(media, person, caller)
+        refused = media.delete(asset.media_asset_id, exclude=False, caller=caller)
+        if media.delete(asset.media_asset_id, exclude=False).status == 404:
+            raise Violation(
+                f"a refused delete ({refusal.name}) deleted the asset",
+                expected="it is still there",
+                actual="404",
+                exchange=refused,
+            )
+
+
+def does_not_import(media: Media, person: Entity, caller: Caller) -> None:
+    """Refused previews and imports of a page fetch nothing, and its image is as new as before."""
+    site = media.site()
+    image, page = site.image().url, site.page()
+    what = Guarded(media, person, page, image, str(uuid.uuid4()))
+    refused = [call(what, caller) for call in MEDIA_CALLS.values()]
+    fetched = [f"{call.method} {call.path}" for call in site.calls()]
+    status = media.status(person, page, image)
+    if fetched or status != "success":
+        raise Violation(
+            "a refused call fetched or imported something",
+            expected="nothing fetched, and the image new",
+            actual={"fetched": fetched, "the image": status},
+            exchange=refused[-1],
+        )

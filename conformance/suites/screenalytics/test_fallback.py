@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from conformance.errors import NotVerified, TargetBroken, Violation
 from conformance.exchange import Failure
 from conformance.lab import answers
 from conformance.lab.answers import Answer
-from conformance.screenalytics import Offer, Screenalytics
+from conformance.screenalytics import Offer, Screenalytics, seed_only
 from conformance.suites.screenalytics import checks
 
 ROW = {"served_url": "http://nowhere.invalid/photo.jpg", "hosted_key": None, "is_primary": True}
@@ -52,6 +53,8 @@ FAILURES: Mapping[str, Answer] = {
     "object with a list": answers.json_value({"photos": [ROW]}),
 }
 """Name → an unsuccessful answer of each sort that FALL-04 lists; a timeout and a refused connection are tests apart."""
+
+REFUSING_IMPORTS = 6
 
 SOME_FAILURES = (
     "404",
@@ -214,6 +217,43 @@ def test_a_timeout_is_no_empty_answer(screenalytics: Screenalytics) -> None:
         finally:
             screenalytics.lab.release(person.person_id)
         checks.keeps_its_promise(screenalytics, seen, person)
+
+
+@pytest.mark.exclusive
+@pytest.mark.clause("FALL-04")
+def test_a_refused_connection_is_no_empty_answer(screenalytics: Screenalytics, chance: random.Random) -> None:
+    """The same where nothing listens at the backend's address for moments of the import.
+
+    Who takes the refusal for an empty answer asks on, and the address is back, sooner or later in a person's turn.
+    """
+    lab = screenalytics.lab
+    for _ in range(REFUSING_IMPORTS):
+        offers = [screenalytics.seeds_fail(FAILURES["503"]) for _ in range(screenalytics.max_people)]
+        with screenalytics.episode(*offers) as episode:
+            ids = [person.person_id for person in episode.people]
+            start = lab.count
+
+            def refuse_for_moments(ids: Sequence[str] = ids, start: int = start) -> None:
+                last = start
+                while (now := lab.wait_for_any(ids, since=last, within_s=0.2)) > last:
+                    last = now
+                    with lab.refusing("stub_backend"):
+                        for _ in range(chance.randrange(1, 12)):
+                            assert lab.count  # as long as some of an importer's attempts take
+
+            (seen,) = screenalytics.run_at_once(episode, refuse_for_moments, times=1)
+        fallbacks = [call for person in episode.people for call in seen.photos(person) if seed_only(call) is False]
+        if fallbacks:
+            checks.works_alone(screenalytics, offers[0])
+            raise Violation(
+                "seed_only=false after the connection of seed_only=true was refused",
+                expected="no seed_only=false",
+                actual="\n".join(f"{call.method} {call.target} → {call.answer}" for call in fallbacks),
+                exchange=seen.exchange,
+            )
+        for person in episode.people:
+            checks.nothing_imported(screenalytics, seen, person, clause="FALL-04")
+        checks.failure_is_counted(seen, episode.people[0], clause="FALL-04")
 
 
 NOT_ROWS: Mapping[str, Answer] = {

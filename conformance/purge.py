@@ -1,0 +1,110 @@
+"""The purge script, as the environment's `purge.command` runs it: a dry run, and with `--execute` in earnest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from conformance.environment import Environment
+from conformance.errors import NotVerified, TargetBroken
+from conformance.redaction import Redactor
+
+TIME_LIMIT_S = 60.0
+MAX_OUTPUT_BYTES = 1024 * 1024
+SHOWN_CHARS = 2000
+
+
+@dataclass(frozen=True)
+class PurgeRun:
+    """One run of the script, as its caller saw it; everything redacted."""
+
+    command: str
+    exit_code: int
+    output: str
+    """Both of its outputs as one text, at most `MAX_OUTPUT_BYTES` of them."""
+
+    def __str__(self) -> str:
+        """For messages: the command line, how it ended, and the head of what it said."""
+        said = self.output.strip()
+        shown = said if len(said) <= SHOWN_CHARS else f"{said[:SHOWN_CHARS]}…"
+        return f"{self.command}\nexit {self.exit_code}\n{shown or '(it said nothing)'}"
+
+
+class Purge:
+    """The purge script of one environment; raises NotVerified where there is none, and on production.
+
+    It runs with the variables of this process, and those that the environment itself brings along.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        redactor: Redactor,
+        variables: Mapping[str, str] | None = None,
+        *,
+        time_limit_s: float = TIME_LIMIT_S,
+    ) -> None:
+        self._words: Sequence[str] = environment.need("purge")["command"]
+        if environment.production:
+            raise NotVerified(f"{environment.name} is production: the purge is never run there")
+        self._redactor = redactor
+        self._variables = dict(variables or {})
+        self._time_limit_s = time_limit_s
+
+    def run(self, *, show_id: str, season_number: int, page_url: str, execute: bool = False) -> PurgeRun:
+        """Runs the script for the imports of one season from one page, without a shell.
+
+        Raises TargetBroken where it cannot be started or does not end within the time limit.
+        """
+        values = {"show_id": show_id, "season_number": str(season_number), "page_url": page_url}
+        words = [_filled(word, values) for word in self._words] + (["--execute"] if execute else [])
+        try:
+            # a session of its own, so that whatever it starts can be ended with it
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self._variables},
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise TargetBroken(f"purge.command: {words[0]}: {reason}") from None
+        assert process.stdout is not None
+        output = bytearray()
+        reader = threading.Thread(target=_read, args=(process.stdout, output), daemon=True)
+        reader.start()
+        try:
+            exit_code = process.wait(self._time_limit_s)
+        except subprocess.TimeoutExpired:
+            raise TargetBroken(f"purge.command: did not end within {self._time_limit_s:g} s") from None
+        finally:
+            reader.join(0 if process.returncode is None else 1)
+            # where it still runs, or a child that it left behind holds the pipe open
+            if process.returncode is None or reader.is_alive():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                reader.join(1)
+        text = bytes(output).decode("utf-8", "replace")
+        return PurgeRun(self._redactor.text(" ".join(words)), exit_code, self._redactor.text(text))
+
+
+def _read(pipe: IO[bytes], output: bytearray) -> None:
+    """Keeps the head of what a pipe holds, and empties the rest of it."""
+    with contextlib.suppress(OSError, ValueError), pipe:
+        while chunk := os.read(pipe.fileno(), 65536):
+            output += chunk[: MAX_OUTPUT_BYTES - len(output)]
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    """A word of the command with its placeholders filled, in one pass: an address may hold braces of its own."""
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), word)

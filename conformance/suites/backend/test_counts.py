@@ -1,0 +1,298 @@
+"""CNT-01 to CNT-03 and TXT-01: what a people count sends, stores and says, and a text overlay that can't be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from conformance import expect
+from conformance.core_tables import CoreTables, Row
+from conformance.errors import NotVerified, PremiseBroken, Violation
+from conformance.exchange import Exchange
+from conformance.lab import Answer, Lab, answers
+from conformance.lab.journal import Call
+from conformance.media import Asset, Media
+from conformance.suites.backend.upkeep import fails_aloud
+
+FIRST, SECOND, THIRD = 41, 58, 73
+"""Counts that nobody would make up."""
+
+
+def people(count: int) -> Answer:
+    """The vision service's answer of so many people, and of another number of faces."""
+    return answers.people_count(count, 200 + count)
+
+
+@pytest.fixture(scope="session")
+def asked(media: Media, vision: Lab) -> Lab:
+    """The stub vision service, once it is known that the target asks it."""
+    outcomes = []
+    for hosted in (True, False):
+        with media.asset(hosted=hosted) as asset:
+            vision.script_vision(asset.source_url, people(FIRST))
+            exchange = media.people_count(asset.media_asset_id, force=True)
+            if calls_about(vision, asset):
+                return vision
+            outcomes.append(exchange)
+    if all(exchange.status >= 500 for exchange in outcomes):
+        raise NotVerified(
+            f"the target did not ask the stub vision service at {vision.vision_url}: is it told to"
+            f" (SCREENALYTICS_API_URL)? It answered {outcomes[0].outcome()}"
+        )
+    raise PremiseBroken(
+        "CNT-01",
+        f"a people count was answered {outcomes[-1].outcome()} and the vision service was not asked",
+        expected="a call of /vision/people-count",
+        actual=outcomes[-1].outcome(),
+        exchange=outcomes[-1],
+    )
+
+
+def calls_about(vision: Lab, asset: Asset, *, since: int = 0) -> list[Call]:
+    """The people-count calls about either address of an asset."""
+    found = vision.vision_calls(asset.source_url)
+    if asset.hosted_url is not None:
+        found += vision.vision_calls(asset.hosted_url)
+    return [call for call in found if call.number > since]
+
+
+def leaves(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every number of a JSON value, with the names and places that lead to it."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from leaves(item, (*at, str(name)))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from leaves(item, (*at, str(number)))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield at, value
+
+
+def counts_in(row: Row | None) -> dict[tuple[str, ...], Any]:
+    """What a row holds as numbers under a name that speaks of a count, of people or of faces."""
+    return {
+        at: value
+        for at, value in leaves(row)
+        if any(part in ".".join(at).lower() for part in ("count", "people", "face"))
+    }
+
+
+def says(exchange: Exchange, count: int) -> bool:
+    """Whether some member of a JSON answer is this number."""
+    try:
+        return any(value == count for _, value in leaves(exchange.answer.json()))
+    except ValueError:
+        return False
+
+
+def counted(media: Media, vision: Lab, asset: Asset, count: int, *, force: bool | None) -> Exchange:
+    """Has an unhosted asset counted; the vision service is asked about its source address, and nothing else."""
+    vision.script_vision(asset.source_url, people(count))
+    since = vision.count
+    exchange = media.people_count(asset.media_asset_id, force=force)
+    asked_about = [call.image_url for call in calls_about(vision, asset, since=since)]
+    if not asked_about or set(asked_about) != {asset.source_url}:
+        raise Violation(
+            "a people count of an asset without a hosted copy does not send its source address",
+            clause="CNT-01",
+            expected=f"image_url {asset.source_url}",
+            actual=asked_about or f"no call about the image; the answer was {exchange.outcome()}",
+            exchange=exchange,
+        )
+    expect.status(exchange, range(200, 300), clause="CNT-01", what="a people count")
+    return exchange
+
+
+def is_stored(media: Media, tables: CoreTables, vision: Lab, asset: Asset, before: Row | None, count: int) -> bool:
+    """Whether the count is in the asset's row, where it was not, or is answered again without asking anew."""
+    if tables.present:
+        known = dict(leaves(before))
+        if any(value == count and known.get(at) != count for at, value in leaves(tables.asset(asset.media_asset_id))):
+            return True
+    vision.script_vision(asset.source_url, people(THIRD))
+    since = vision.count
+    again = media.people_count(asset.media_asset_id)
+    asked_anew = bool(calls_about(vision, asset, since=since))
+    if asked_anew and not tables.present:
+        raise NotVerified("database_url is not set, and the target counts anew each time")
+    return not asked_anew and 200 <= again.status < 300 and says(again, count)
+
+
+def require_stored(
+    media: Media, tables: CoreTables, vision: Lab, asset: Asset, before: Row | None, count: int, exchange: Exchange
+) -> None:
+    """The count is stored."""
+    if not is_stored(media, tables, vision, asset, before, count):
+        row = tables.asset(asset.media_asset_id) if tables.present else None
+        raise Violation(
+            "a people count was not stored",
+            clause="CNT-01",
+            expected=f"{count} in the asset's row, or in a second answer without asking anew",
+            actual="neither" if row is None else dict(row),
+            exchange=exchange,
+        )
+
+
+def row_of(tables: CoreTables, asset: Asset) -> Row | None:
+    """The asset's row where we can look."""
+    return tables.asset(asset.media_asset_id) if tables.present else None
+
+
+# --- CNT-01, CNT-02: what is sent, what is stored --------------------------------------------------------------------
+
+
+@pytest.mark.clause("CNT-01")
+@pytest.mark.parametrize("force", [None, False, True], ids=["no force", "force=false", "force=true"])
+def test_first_count_without_a_hosted_copy(media: Media, tables: CoreTables, asked: Lab, force: bool | None) -> None:
+    """The source address is sent and the count stored, for this asset alone."""
+    with media.asset(hosted=False) as asset, media.asset(hosted=False) as other:
+        before, untouched = row_of(tables, asset), row_of(tables, other)
+        exchange = counted(media, asked, asset, FIRST, force=force)
+        require_stored(media, tables, asked, asset, before, FIRST, exchange)
+        after = row_of(tables, other)
+        if after != untouched:
+            raise Violation(
+                "a people count changed another asset",
+                expected=None if untouched is None else dict(untouched),
+                actual=None if after is None else dict(after),
+                exchange=exchange,
+            )
+
+
+@pytest.mark.clause("CNT-01")
+def test_recount_without_a_hosted_copy(media: Media, tables: CoreTables, asked: Lab) -> None:
+    """`force=true` asks again about the source address, and the new count takes the old one's place; also 0."""
+    with media.asset(hosted=False) as asset:
+        counted(media, asked, asset, FIRST, force=None)
+        for count in (SECOND, 0, THIRD + 1):
+            before = row_of(tables, asset)
+            exchange = counted(media, asked, asset, count, force=True)
+            require_stored(media, tables, asked, asset, before, count, exchange)
+
+
+@pytest.mark.clause("CNT-02")
+@pytest.mark.parametrize("force", [False, True], ids=["first count", "recount"])
+def test_hosted_copy_is_sent(media: Media, asked: Lab, force: bool) -> None:
+    """Where there is a hosted copy, its address is sent."""
+    with media.asset(hosted=True) as asset:
+        assert asset.hosted_url is not None
+        for marker in (asset.source_url, asset.hosted_url):
+            asked.script_vision(marker, people(FIRST))
+        since = asked.count
+        exchange = media.people_count(asset.media_asset_id, force=force)
+        sent = [call.image_url for call in calls_about(asked, asset, since=since)]
+        if not sent or set(sent) != {asset.hosted_url}:
+            raise Violation(
+                "a people count of an asset with a hosted copy does not send its address",
+                expected=f"image_url {asset.hosted_url}",
+                actual=sent or f"no call about the image; the answer was {exchange.outcome()}",
+                exchange=exchange,
+            )
+
+
+# --- CNT-03: a vision service that fails -----------------------------------------------------------------------------
+
+FAILURES: Mapping[str, Answer] = {
+    "400": answers.status(400),
+    "404": answers.status(404),
+    "422": answers.status(422),
+    "500": answers.status(500),
+    "503": answers.status(503),
+    "500 with a count": answers.status(500, {"people_count": SECOND, "face_count": SECOND}),
+    "no JSON": answers.not_json(),
+    "an empty body": answers.empty_body("application/json"),
+    "JSON without a count": answers.json_value({"detail": "model is loading"}),
+    "a count of null": answers.json_value({"people_count": None, "face_count": None}),
+    "a count in words": answers.json_value({"people_count": "many", "face_count": "many"}),
+    "no object": answers.json_value([SECOND]),
+    "cut short": answers.cut_short({"people_count": SECOND, "face_count": SECOND, "detector": "stub"}),
+    "a reset connection": answers.reset(),
+    "a closed connection": answers.close(),
+}
+
+
+def fails_and_stores_nothing(media: Media, tables: CoreTables, vision: Lab, asset: Asset, *, force: bool) -> None:
+    """The count is a non-2xx with a message, and what the asset's row says of people stays as it is."""
+    before = counts_in(row_of(tables, asset))
+    since = vision.count
+    exchange = media.people_count(asset.media_asset_id, force=force)
+    if 200 <= exchange.status < 300 and says(exchange, FIRST) and not calls_about(vision, asset, since=since):
+        raise PremiseBroken(
+            "CNT-01",
+            "a recount does not ask the vision service",
+            expected="a call of /vision/people-count",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+    fails_aloud(exchange, clause="CNT-03", what="a people count whose vision service fails")
+    after = counts_in(row_of(tables, asset))
+    if after != before:
+        raise Violation(
+            "a people count whose vision service fails stored something",
+            clause="CNT-03",
+            expected={".".join(at): value for at, value in before.items()},
+            actual={".".join(at): value for at, value in after.items()},
+            exchange=exchange,
+        )
+
+
+def counts_then(media: Media, tables: CoreTables, vision: Lab, asset: Asset, allowed: set[int]) -> None:
+    """With the vision service well again, a count finds one of these numbers: nothing false was stored."""
+    vision.script_vision(asset.source_url, people(THIRD))
+    exchange = media.people_count(asset.media_asset_id)
+    expect.status(exchange, range(200, 300), clause="CNT-03", what="a people count after one that failed")
+    stored = set(counts_in(row_of(tables, asset)).values())
+    if not stored & allowed and not any(says(exchange, count) for count in allowed):
+        raise Violation(
+            "a people count that failed left something behind",
+            clause="CNT-03",
+            expected=f"a count of {' or '.join(map(str, sorted(allowed)))}",
+            actual=exchange.answer.text[:200],
+            exchange=exchange,
+        )
+
+
+@pytest.mark.clause("CNT-03")
+@pytest.mark.parametrize("answer", [pytest.param(answer, id=name) for name, answer in FAILURES.items()])
+def test_vision_service_that_fails(media: Media, tables: CoreTables, asked: Lab, answer: Answer) -> None:
+    """A first count and a recount: a non-2xx with a message; nothing is stored, and what was stored stays."""
+    with media.asset(hosted=False) as asset:
+        asked.script_vision(asset.source_url, answer)
+        fails_and_stores_nothing(media, tables, asked, asset, force=False)
+        counts_then(media, tables, asked, asset, {THIRD})
+    with media.asset(hosted=False) as asset:
+        counted(media, asked, asset, FIRST, force=None)
+        asked.script_vision(asset.source_url, answer)
+        fails_and_stores_nothing(media, tables, asked, asset, force=True)
+        counts_then(media, tables, asked, asset, {FIRST, THIRD})
+
+
+@pytest.mark.exclusive
+@pytest.mark.clause("CNT-03")
+def test_vision_service_that_is_down(media: Media, tables: CoreTables, asked: Lab) -> None:
+    """Where nothing listens at its address: a non-2xx with a message, nothing stored."""
+    with media.asset(hosted=False) as asset, media.asset(hosted=False) as known:
+        counted(media, asked, known, FIRST, force=None)
+        with asked.refusing("stub_vision"):
+            fails_and_stores_nothing(media, tables, asked, asset, force=False)
+            fails_and_stores_nothing(media, tables, asked, known, force=True)
+        counts_then(media, tables, asked, asset, {THIRD})
+        counts_then(media, tables, asked, known, {FIRST, THIRD})
+
+
+# --- TXT-01: a text-overlay detector that fails ----------------------------------------------------------------------
+
+
+@pytest.mark.clause("TXT-01")
+@pytest.mark.parametrize("hosted", [True, False], ids=["hosted", "unhosted"])
+@pytest.mark.parametrize("force", [None, True], ids=["no force", "force=true"])
+def test_text_overlay_failure_is_told(media: Media, hosted: bool, force: bool | None) -> None:
+    """A detector that fails is a non-2xx with a message."""
+    with (
+        media.asset(hosted=hosted) as asset,
+        media.backend.states.given("text overlay failure", media_asset_id=asset.media_asset_id),
+    ):
+        exchange = media.text_overlay(asset.media_asset_id, force=force)
+        fails_aloud(exchange, clause="TXT-01", what="a look for text whose detector fails")

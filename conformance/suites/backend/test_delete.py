@@ -1,0 +1,198 @@
+"""DEL-01 and DEL-02: what a delete takes away, and what deletes nothing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from conformance import expect
+from conformance.core_tables import CoreTables
+from conformance.errors import Violation
+from conformance.exchange import Exchange
+from conformance.media import Entity, Media, image_order
+from conformance.suites.backend.upkeep import is_known, no_server_error, same_rows
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image that was imported, for one entity or several."""
+
+    asset_id: str
+    url: str
+    page: str
+    entities: tuple[Entity, ...]
+
+    def is_there(self, media: Media, tables: CoreTables) -> bool:
+        """Whether there is an asset of it, by the database where we can look, else by another import."""
+        if tables.present:
+            return tables.asset(self.asset_id) is not None
+        return is_known(media, self.page, self.url)
+
+
+@contextmanager
+def imported(media: Media, images: int = 1) -> Iterator[list[Kept]]:
+    """Some images of one page, each imported for a season, its show and a person."""
+    site = media.site()
+    with media.show() as show, media.person() as person:
+        entities = (show.season, show.show, person)
+        shown = [site.image() for _ in range(images)]
+        page = site.page(shown)
+        kept = []
+        for image in shown:
+            asset_id = media.stored(entities[0], page, image.url)
+            for entity in entities[1:]:
+                media.streamed(entity, page, [image_order(image.url)])
+            kept.append(Kept(asset_id, image.url, page, entities))
+        yield kept
+
+
+def is_removed(media: Media, tables: CoreTables, kept: Kept, exchange: Exchange) -> None:
+    """Neither the asset nor a link to it is left."""
+    links = tables.links_of([kept.asset_id]) if tables.present else ()
+    if links or kept.is_there(media, tables):
+        raise Violation(
+            "a deleted asset is still there" if not links else "a deleted asset still has links",
+            clause="DEL-01",
+            expected="neither the asset nor a link to it",
+            actual=[dict(link) for link in links] or f"asset {kept.asset_id}",
+            exchange=exchange,
+        )
+
+
+def is_untouched(media: Media, tables: CoreTables, kept: Kept, exchange: Exchange, *, clause: str, what: str) -> None:
+    """The asset is there."""
+    if not kept.is_there(media, tables):
+        raise Violation(
+            f"{what} deleted an asset",
+            clause=clause,
+            expected=f"asset {kept.asset_id} stays",
+            actual="it is gone",
+            exchange=exchange,
+        )
+
+
+def ids(entities: Sequence[Entity]) -> list[str]:
+    return [entity.entity_id for entity in entities]
+
+
+# --- DEL-01 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("DEL-01")
+@pytest.mark.parametrize("exclude", [False, True], ids=["exclude=false", "exclude=true"])
+def test_delete_removes_the_asset_and_every_link(media: Media, tables: CoreTables, exclude: bool) -> None:
+    """A 2xx, then neither the asset nor a link of any entity is left; every other asset is as it was."""
+    with imported(media, images=2) as (kept, other):
+        before = tables.look(assets=[other.asset_id]) if tables.present else None
+        exchange = media.delete(kept.asset_id, exclude=exclude)
+        expect.status(exchange, range(200, 300), what="the delete of an asset")
+        is_removed(media, tables, kept, exchange)
+        if before is not None:
+            after = tables.look(assets=[other.asset_id])
+            same_rows(before, after, clause="DEL-01", what="the delete of another asset", exchange=exchange)
+        is_untouched(media, tables, other, exchange, clause="DEL-01", what="the delete of another asset")
+
+
+@pytest.mark.clause("DEL-01")
+@pytest.mark.parametrize("first, second", [(False, True), (True, False)], ids=["false, true", "true, false"])
+def test_second_delete_changes_nothing(media: Media, tables: CoreTables, first: bool, second: bool) -> None:
+    """Deleting again is no 5xx, and leaves assets, links and exclusions as they are."""
+    with imported(media, images=2) as (kept, other):
+        media.deleted(kept.asset_id, exclude=first)
+        look = {"assets": [kept.asset_id, other.asset_id], "entities": ids(kept.entities)}
+        before = tables.look(**look) if tables.present else None
+        shown = [media.previewed(kept.page, entity).shows(kept.url) for entity in kept.entities]
+        exchange = media.delete(kept.asset_id, exclude=second)
+        no_server_error(exchange, clause="DEL-01", what="a second delete")
+        if before is not None:
+            same_rows(before, tables.look(**look), clause="DEL-01", what="a second delete", exchange=exchange)
+        after = [media.previewed(kept.page, entity).shows(kept.url) for entity in kept.entities]
+        if after != shown:
+            raise Violation(
+                "a second delete changed what previews show",
+                expected=dict(zip(ids(kept.entities), shown, strict=True)),
+                actual=dict(zip(ids(kept.entities), after, strict=True)),
+                exchange=exchange,
+            )
+        is_untouched(media, tables, other, exchange, clause="DEL-01", what="a second delete of another asset")
+
+
+@pytest.mark.clause("DEL-01", level="SHOULD")
+def test_second_delete_is_404(media: Media) -> None:
+    """Deleting again → 404."""
+    with imported(media) as (kept,):
+        media.deleted(kept.asset_id, exclude=False)
+        expect.status(media.delete(kept.asset_id, exclude=False), {404}, what="a second delete")
+
+
+# --- DEL-02 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("DEL-02")
+@pytest.mark.parametrize("exclude", [False, True], ids=["exclude=false", "exclude=true"])
+def test_unknown_asset_changes_nothing(media: Media, tables: CoreTables, exclude: bool) -> None:
+    """An asset that is not there: no 5xx, and nothing changes. The id of an entity is no asset's either."""
+    with imported(media) as (kept,):
+        look = {"assets": [kept.asset_id], "entities": ids(kept.entities)}
+        before = tables.look(**look) if tables.present else None
+        for unknown in (str(uuid.uuid4()), str(uuid.UUID(int=0)), *ids(kept.entities)):
+            exchange = media.delete(unknown, exclude=exclude)
+            no_server_error(exchange, clause="DEL-02", what="the delete of an unknown asset")
+        if before is not None:
+            same_rows(before, tables.look(**look), clause="DEL-02", what="the delete of an unknown asset")
+        is_untouched(media, tables, kept, exchange, clause="DEL-02", what="the delete of an unknown asset")
+
+
+@pytest.mark.clause("DEL-02", level="SHOULD")
+def test_unknown_asset_is_404(media: Media) -> None:
+    """An asset that is not there → 404."""
+    expect.status(media.delete(str(uuid.uuid4()), exclude=False), {404}, what="the delete of an unknown asset")
+
+
+MALFORMED: dict[str, Callable[[str], str]] = {
+    "a word": lambda asset_id: "asset",
+    "a number": lambda asset_id: "1",
+    "an id with a letter more": lambda asset_id: f"{asset_id}f",
+    "an id with a letter less": lambda asset_id: asset_id[:-1],
+    "an id with a letter that is none": lambda asset_id: f"{asset_id[:-1]}g",
+    "an id and another": lambda asset_id: f"{asset_id},{asset_id}",
+    "SQL": lambda asset_id: f"{asset_id}' or '1'='1",
+    "a wildcard": lambda asset_id: "%",
+    "a star": lambda asset_id: "*",
+}
+
+
+@pytest.mark.clause("DEL-02")
+@pytest.mark.parametrize("exclude", [False, True], ids=["exclude=false", "exclude=true"])
+def test_malformed_id_is_refused(media: Media, tables: CoreTables, exclude: bool) -> None:
+    """An id that is no UUID is a 4xx, and nothing is deleted."""
+    with imported(media) as (kept,):
+        look = {"assets": [kept.asset_id], "entities": ids(kept.entities)}
+        before = tables.look(**look) if tables.present else None
+        for what, malformed in MALFORMED.items():
+            exchange = media.delete(malformed(kept.asset_id), exclude=exclude)
+            expect.client_error(exchange, clause="DEL-02", what=f"the delete of {what}")
+        if before is not None:
+            same_rows(before, tables.look(**look), clause="DEL-02", what="a delete of a malformed id")
+        is_untouched(media, tables, kept, exchange, clause="DEL-02", what="a delete of a malformed id")
+
+
+NO_BOOLEAN = ("maybe", "2", "-1", "null", "truefalse", "true,false", "xtrue")
+
+
+@pytest.mark.clause("DEL-02")
+def test_exclude_that_is_no_boolean_is_refused(media: Media, tables: CoreTables) -> None:
+    """An `exclude` without a boolean reading is a 4xx, and nothing is deleted or excluded."""
+    with imported(media) as (kept,):
+        look = {"assets": [kept.asset_id], "entities": ids(kept.entities)}
+        before = tables.look(**look) if tables.present else None
+        for exclude in NO_BOOLEAN:
+            exchange = media.delete(kept.asset_id, exclude=exclude)
+            expect.client_error(exchange, clause="DEL-02", what=f"a delete with exclude={exclude}")
+        if before is not None:
+            same_rows(before, tables.look(**look), clause="DEL-02", what="a delete that was refused for its exclude")
+        is_untouched(media, tables, kept, exchange, clause="DEL-02", what="a delete that was refused for its exclude")

@@ -1,0 +1,441 @@
+"""KIND-01, KIND-02 and IMP-01 to IMP-06: what an import accepts and answers, and what is there afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance import expect
+from conformance.core_tables import Row
+from conformance.errors import Violation
+from conformance.exchange import Exchange
+from conformance.lab import Answer, answers
+from conformance.media import KINDS, Entity, Media, Show, image_order, read_import
+from conformance.pages import Site
+from conformance.pictures import picture
+from conformance.sse import normal_id
+from conformance.suites.backend.orders import (
+    ENTITY_TYPES,
+    MIXED,
+    Fate,
+    Order,
+    entity_of,
+    links_to,
+    order_of,
+    still_new,
+)
+from conformance.suites.backend.upkeep import few, members, path_of
+
+PLAIN, STREAM = "import", "import/stream"
+BOTH = pytest.mark.parametrize("endpoint", [PLAIN, STREAM])
+
+
+def sent(media: Media, endpoint: str, body: bytes) -> Exchange:
+    """Sends an import as it is to either endpoint, and reads the answer to its end."""
+    if endpoint == PLAIN:
+        return media.import_images(_NOBODY, "", [], body=body)
+    with media.import_stream(_NOBODY, "", [], body=body) as stream:
+        if stream.exchange.response is not None:
+            stream.told()
+        return stream.exchange
+
+
+# what a body of its own makes of no account
+_NOBODY = Entity("season", "", {})
+
+
+def nothing_was_imported(media: Media, site: Site, page: str, urls: Sequence[str], exchange: Exchange) -> None:
+    """None of the images is an asset now."""
+    __tracebackhide__ = True
+    rows = media.tables.assets_about(site.key) if media.tables.present else ()
+    known = still_new(media, page, urls)
+    if rows or known:
+        raise Violation(
+            "something of a refused import was imported",
+            expected="no asset",
+            actual=[row.get("source_url") for row in rows] or known,
+            exchange=exchange,
+        )
+
+
+# --- KIND-01, KIND-02 ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("KIND-01")
+@pytest.mark.parametrize(
+    ("endpoint", "entity_type"), [(PLAIN, "season"), (STREAM, "season"), (STREAM, "show"), (PLAIN, "person")]
+)
+def test_each_kind_is_accepted(media: Media, endpoint: str, entity_type: str) -> None:
+    """An image of each kind is imported."""
+    with order_of(media, [Fate.NEW] * len(KINDS), entity_type=entity_type) as order:
+        images = [image_order(url, kind) for url, kind in zip(order.urls, KINDS, strict=True)]
+        exchange = sent(media, endpoint, media.import_body(order.entity, order.page, images))
+        if 400 <= exchange.status < 500:
+            raise Violation(
+                "an import of each kind of image is refused",
+                expected="200",
+                actual=f"{exchange.outcome()} {exchange.answer.text[:300]}",
+                exchange=exchange,
+            )
+        with media.person() as somebody:
+            later = media.streamed(somebody, order.page, order.elements).statuses
+        kept = [kind for url, kind in zip(order.urls, KINDS, strict=True) if later[url] == "duplicate"]
+        if kept != list(KINDS):
+            raise Violation(
+                "images of some kinds were not imported", expected=list(KINDS), actual=kept, exchange=exchange
+            )
+
+
+NONSENSE: Mapping[str, Any] = {
+    "nonsense": "no-such-kind",
+    "two kinds": "poster,backdrop",
+    "kind and more": "posters",
+    "part of a kind": "drop",
+    "long": "x" * 300,
+    "number": 7,
+    "list": ["poster"],
+    "object": {"kind": "poster"},
+    "true": True,
+}
+
+
+@pytest.mark.clause("KIND-02")
+@BOTH
+def test_nonsense_kind_is_refused(media: Media, endpoint: str) -> None:
+    """A nonsense kind → 4xx, and nothing of that request is imported, whichever image has it."""
+    site = media.site()
+    urls = [site.image().url for _ in range(3)]
+    page = site.page()
+    with entity_of(media, "season") as entity:
+        for name, nonsense in NONSENSE.items():
+            kinds = ["promo", nonsense, "poster"]
+            images = [image_order(url, kind) for url, kind in zip(urls, kinds, strict=True)]
+            exchange = sent(media, endpoint, media.import_body(entity, page, images))
+            expect.client_error(exchange, what=f"an import with a nonsense kind ({name})")
+    nothing_was_imported(media, site, page, urls, exchange)
+
+
+# --- IMP-01, IMP-02: the answer --------------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("IMP-01")
+@pytest.mark.parametrize(
+    "fates",
+    [MIXED, *((fate,) for fate in Fate)],
+    ids=lambda fates: "everything" if fates == MIXED else fates[0].name.lower(),
+)
+def test_answer_has_the_pinned_shape(media: Media, fates: Sequence[Fate]) -> None:
+    """200 has the pinned shape, whatever becomes of the images."""
+    with order_of(media, fates) as order:
+        done = read_import(media.import_images(order.entity, order.page, order.elements))
+    for error in media.backend.contracts.validator("import-response").iter_errors(dict(done.raw)):
+        raise Violation(
+            f"the answer has not the pinned shape: {error.json_path}: {error.message}",
+            expected="import-response.schema.json",
+            actual=error.instance,
+            exchange=done.exchange,
+        )
+
+
+@pytest.mark.clause("IMP-01")
+@pytest.mark.parametrize("named", ["by id", "by show and number"])
+def test_season_can_be_named_in_two_ways(media: Media, named: str) -> None:
+    """An import for a season that is named by its id, or by its show and number, is a 200 that imports."""
+    site = media.site()
+    image = site.image()
+    with media.show() as show:
+        season = show.season if named == "by id" else show.season_by_number
+        done = read_import(media.import_images(season, site.page([image]), [image_order(image.url)]))
+    if done.imported != 1:
+        raise Violation(
+            f"an import for a season named {named} imported nothing",
+            expected=1,
+            actual=dict(done.raw),
+            exchange=done.exchange,
+        )
+
+
+@pytest.mark.clause("IMP-02")
+@given(fates=st.lists(st.sampled_from(Fate), min_size=1, max_size=5))
+@few()
+def test_counts_add_up(media: Media, fates: list[Fate]) -> None:
+    """imported + skipped_duplicates + errors = images sent, with or without the excluded."""
+    with order_of(media, fates, entity_type="person") as order:
+        adds_up(media, order)
+
+
+@pytest.mark.clause("IMP-02")
+@pytest.mark.parametrize("entity_type", ENTITY_TYPES)
+def test_counts_of_everything_add_up(media: Media, entity_type: str) -> None:
+    """The same where everything happens in one request."""
+    with order_of(media, MIXED, entity_type=entity_type) as order:
+        adds_up(media, order)
+
+
+def adds_up(media: Media, order: Order) -> None:
+    """The counts of an import add up to the images sent."""
+    done = media.imported(order.entity, order.page, order.elements)
+    total, without_excluded = len(order.fates), len(order.fates) - len(order.of(Fate.EXCLUDED))
+    if done.imported + done.skipped_duplicates + len(done.errors) not in (total, without_excluded):
+        raise Violation(
+            "the counts of an import do not add up to the images sent",
+            expected=total,
+            actual={
+                "imported": done.imported,
+                "skipped_duplicates": done.skipped_duplicates,
+                "errors": done.errors,
+                "sent": [fate.name.lower() for fate in order.fates],
+            },
+            exchange=done.exchange,
+        )
+
+
+# --- IMP-03: the same image again ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Again:
+    """An image that was imported once, and how it is sent again."""
+
+    first: Entity
+    second: Entity
+    page: str
+    key: str
+    url: str
+    same: str
+    """Where the same image is, as sent the second time."""
+
+
+AGAIN = ("as it was", "for another entity", "from another address", "from another page")
+
+
+@contextmanager
+def again(media: Media, how: str) -> Iterator[Again]:
+    """An image to import twice."""
+    site = media.site()
+    data = answers.image(picture(f"{site.key} the same"))
+    url = site.image(None, data).url
+    same = site.image(None, data).url if how in ("from another address", "from another page") else url
+    with media.person() as first, media.person() as other:
+        second = first if how in ("as it was", "from another address") else other
+        yield Again(first, second, site.page(), site.key, url, same)
+
+
+@pytest.mark.clause("IMP-03")
+@pytest.mark.parametrize("how", AGAIN)
+@BOTH
+def test_same_image_again_is_a_duplicate(media: Media, endpoint: str, how: str) -> None:
+    """The same bytes again, for the same entity or another, are a duplicate and add no asset."""
+    with again(media, how) as case:
+        asset = media.stored(case.first, case.page, case.url)
+        if endpoint == PLAIN:
+            done = media.imported(case.second, case.page, [image_order(case.same)])
+            exchange, says = done.exchange, dict(done.raw)
+            is_duplicate = (done.imported, done.skipped_duplicates, len(done.errors)) == (0, 1, 0)
+        else:
+            told = media.streamed(case.second, case.page, [image_order(case.same)])
+            final = told.final(case.same)
+            exchange, says = told.exchange, dict(final.event.members)
+            is_duplicate = final.status == "duplicate" and normal_id(final.media_asset_id or "") == normal_id(asset)
+        if not is_duplicate:
+            raise Violation(
+                f"the same image again ({how}) is no duplicate of its asset",
+                expected=f"a duplicate of {asset}",
+                actual=says,
+                exchange=exchange,
+            )
+        if media.tables.present and len(rows := media.tables.assets_about(case.key)) != 1:
+            raise Violation(
+                f"the same image again ({how}) has another asset",
+                expected="one row in core.media_assets",
+                actual=[row.get("id") for row in rows],
+                exchange=exchange,
+            )
+
+
+@pytest.mark.clause("IMP-03")
+def test_same_image_twice_in_one_request_is_one_asset(media: Media) -> None:
+    """Two addresses of the same bytes in one request: one is new, the other a duplicate of it."""
+    with again(media, "from another address") as case:
+        told = media.streamed(case.first, case.page, [image_order(case.url), image_order(case.same)])
+    ids = {normal_id(final.media_asset_id or "") for final in told.finals}
+    if sorted(final.status for final in told.finals) != ["duplicate", "success"] or len(ids) != 1:
+        raise Violation(
+            "the same image at two addresses of one request is not one asset",
+            expected="a success, and a duplicate of it",
+            actual=[dict(final.event.members) for final in told.finals],
+            exchange=told.exchange,
+        )
+
+
+@pytest.mark.clause("IMP-03", level="SHOULD")
+@BOTH
+def test_duplicate_is_linked_to_its_entity(media: Media, endpoint: str) -> None:
+    """A duplicate is linked to the entity that it was imported for."""
+    with again(media, "for another entity") as case:
+        asset = media.stored(case.first, case.page, case.url)
+        images = [image_order(case.same)]
+        if endpoint == PLAIN:
+            exchange = media.imported(case.second, case.page, images).exchange
+        else:
+            exchange = media.streamed(case.second, case.page, images).exchange
+        linked = links_to(media, case.second)
+    if len(linked) != 1 or (media.tables.present and linked != [normal_id(asset)]):
+        raise Violation(
+            "a duplicate is not linked to the entity that it was imported for",
+            expected=f"a link to {asset}",
+            actual=linked,
+            exchange=exchange,
+        )
+
+
+# --- IMP-04: broken images -------------------------------------------------------------------------------------------
+
+BROKEN: Mapping[str, Answer] = {
+    "404": answers.status(404),
+    "500": answers.status(500),
+    "reset": answers.reset(),
+    "closed without an answer": answers.close(),
+    "cut short": answers.truncated(answers.image(picture("cut short"))),
+    "a page": answers.page("<p>Please log in</p>"),
+    "empty": answers.image(b""),
+    "no image, though it says so": answers.image(b"\x89PNG\r\n\x1a\n and then nothing"),
+    "redirect to nowhere": answers.redirect(),
+    "redirect to another scheme": answers.redirect("ftp://nowhere.invalid/a.png"),
+}
+
+
+@pytest.mark.clause("IMP-04")
+@BOTH
+def test_broken_images_cost_no_other_image(media: Media, endpoint: str) -> None:
+    """The images before, between and after broken ones of any sort are imported."""
+    site = media.site()
+    sound = [site.image().url for _ in range(4)]
+    broken = [site.image(None, answer).url for answer in BROKEN.values()]
+    page = site.page()
+    parts = [sound[:1], broken[:3], sound[1:2], broken[3:6], sound[2:3], broken[6:], sound[3:]]
+    images = [image_order(url) for part in parts for url in part]
+    with entity_of(media, "season") as entity:
+        exchange = sent(media, endpoint, media.import_body(entity, page, images))
+    with media.person() as somebody:
+        later = media.streamed(somebody, page, [image_order(url) for url in sound]).statuses
+    lost = [number for number, url in enumerate(sound) if later[url] != "duplicate"]
+    if lost:
+        raise Violation(
+            f"broken images ({', '.join(BROKEN)}) cost others their import",
+            expected="the four sound ones are imported: the first, the fifth, the ninth and the last",
+            actual=f"not imported: {[sound[number] for number in lost]}",
+            exchange=exchange,
+        )
+
+
+# --- IMP-05: two endpoints, one state --------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("IMP-05")
+@pytest.mark.parametrize(("entity_type", "kind"), [("season", "cast"), ("show", "promo"), ("person", "promo")])
+def test_both_endpoints_reach_the_same_state(media: Media, entity_type: str, kind: str) -> None:
+    """Equal requests for equal entities leave equal rows, or where no database is given, the same images imported."""
+    (plain, _), (stream, exchange) = (outcome(media, endpoint, entity_type, kind) for endpoint in (PLAIN, STREAM))
+    if plain != stream:
+        what = [name for name in plain if plain[name] != stream[name]]
+        raise Violation(
+            f"the same import by either endpoint differs in its {', '.join(what)}",
+            expected={name: plain[name] for name in what},
+            actual={name: stream[name] for name in what},
+            exchange=exchange,
+        )
+
+
+def outcome(media: Media, endpoint: str, entity_type: str, kind: str) -> tuple[dict[str, Any], Exchange]:
+    """What an import in which everything happens leaves behind."""
+    with order_of(media, MIXED, entity_type=entity_type) as order:
+        captions = [f"Caption {number}" if number % 2 else None for number in range(len(MIXED))]
+        elements = [image_order(url, kind, caption=caption) for url, caption in zip(order.urls, captions, strict=True)]
+        if endpoint == PLAIN:
+            exchange = media.imported(order.entity, order.page, elements).exchange
+        else:
+            exchange = media.streamed(order.entity, order.page, elements).exchange
+        rows = state_of(media, order) if media.tables.present else []
+        with media.person() as somebody:
+            later = media.streamed(somebody, order.page, order.elements).statuses
+    return {"assets": [later[url] for url in order.urls], "rows": rows}, exchange
+
+
+def state_of(media: Media, order: Order) -> list[Any]:
+    """The rows that came of an import, without what differs between equal imports: ids, addresses, times, hashes."""
+    assets = {str(row["id"]): row for row in media.tables.assets_about(order.key)}
+    links = media.tables.links_of(assets)
+    of_assets = [
+        (
+            number_of(order, row),
+            *(row.get(name) for name in ("source", "caption", "width", "height")),
+            row.get("hosted_url") is None,
+            [name for name in ("source_page_url", "source_created_at") if members(row.get("metadata")).get(name)],
+        )
+        for row in assets.values()
+    ]
+    of_links = [
+        (
+            number_of(order, assets[str(row["media_asset_id"])]),
+            row.get("entity_type"),
+            normal_id(str(row.get("entity_id"))) == normal_id(order.entity.entity_id),
+            row.get("kind"),
+            members(row.get("context")).get("people_ids") or [],
+        )
+        for row in links
+    ]
+    return [sorted(map(repr, of_assets)), sorted(map(repr, of_links))]
+
+
+def number_of(order: Order, row: Row) -> int:
+    """Which image of the order an asset is of, by the address in its row; -1 where none shows."""
+    text = repr(dict(row))
+    return next((number for number, url in enumerate(order.urls) if path_of(url) in text), -1)
+
+
+# --- IMP-06: requests that lack something ----------------------------------------------------------------------------
+
+
+def incomplete(show: Show, person: Entity, images: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Imports that lack their images or their entity's ids, `source_url` apart."""
+    season, number = {"season_id": show.season_id}, {"season_number": show.season_number}
+    of_season, of_show = {"entity_type": "season"}, {"entity_type": "show"}
+    of_person = {"entity_type": "person"}
+    return {
+        "no images": {**of_season, **season},
+        "images empty": {**of_season, **season, "images": []},
+        "images null": {**of_season, **season, "images": None},
+        "images an object": {**of_season, **season, "images": {}},
+        "no id of the season": {**of_season, "images": images},
+        "season_id null": {**of_season, "season_id": None, "images": images},
+        "season by its number alone": {**of_season, **number, "images": images},
+        "season by its show alone": {**of_season, "show_id": show.show_id, "images": images},
+        "season by a person": {**of_season, **person.by_import, "images": images},
+        "no id of the show": {**of_show, "images": images},
+        "show by its season": {**of_show, **season, "images": images},
+        "no id of the person": {**of_person, "images": images},
+        "person_id null": {**of_person, "person_id": None, "images": images},
+        "person by a season": {**of_person, **season, "images": images},
+        "nothing but images": {"images": images},
+    }
+
+
+@pytest.mark.clause("IMP-06")
+@BOTH
+def test_incomplete_import_is_refused(media: Media, endpoint: str) -> None:
+    """A request without images, or without the ids its entity type needs → 4xx, and nothing is imported."""
+    site = media.site()
+    url, page = site.image().url, site.page()
+    with media.show() as show, media.person() as person:
+        for name, request in incomplete(show, person, [image_order(url)]).items():
+            exchange = sent(media, endpoint, json.dumps({"source_url": page, **request}).encode())
+            expect.client_error(exchange, what=f"an import that lacks something ({name})")
+        nothing_was_imported(media, site, page, [url], exchange)

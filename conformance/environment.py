@@ -76,7 +76,7 @@ class Environment:
         return value
 
     def reaches(self, target: str) -> bool:
-        """Whether there is a way to the target: its URL, or for Screenalytics a command that imports or a log of calls."""
+        """Whether there is a way to the target: its URL, or for Screenalytics a command that imports, or a log."""
         return self.get(f"{target}_url") is not None or (
             target == "screenalytics" and ("command" in (self.get("sync") or ()) or self.get("access_log") is not None)
         )

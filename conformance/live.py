@@ -71,17 +71,18 @@ def off_then_on(backend: Backend, person: Gallery, write: Write, *, clause: str)
                 " after that was written again: somebody else is at work on it, or the lists lag behind"
             )
         others = set((before - after) + (after - before)) - {link.served_url}
+        hint = ""
         if len(others) == 1:
             # the flag that was changed is that photo's
             (other,) = others
             backend.journal.note(Change(person.person_id, link.link_id, other, first=not value))
+            hint = f"; another photo did, {other}: is fixtures.seeded_person.served_url that of the link?"
         else:
             with suppress(Incomplete, Violation):
                 # by the same way: what it leads to may be another backend
                 write(link.flagged)
-        hint = f"; another photo did, {sorted(others)}: is fixtures.seeded_person.served_url that of the link?"
         raise Violation(
-            f"the photos do not follow a toggle {_word(value)}{hint if others else ''}",
+            f"the photos do not follow a toggle {_word(value)}{hint}",
             clause=clause,
             expected=f"the photo is {'' if value else 'not '}in seed_only=true",
             actual=f"it is {'not ' if value else ''}",

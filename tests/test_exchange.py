@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from conformance.errors import NotVerified, TargetBroken
-from conformance.exchange import MAX_BODY_BYTES, SHOWN_BODY_CHARS, Client, Exchange, Failure, Request, Response
+from conformance.exchange import MAX_BODY_BYTES, SHOWN_BODY_CHARS, Client, Exchange, Failure, Pace, Request, Response
 from conformance.redaction import Redactor
 
 TIMEOUT_S = 0.4
@@ -303,6 +303,27 @@ def test_three_hangs_in_a_row_are_enough() -> None:
         with pytest.raises(TargetBroken, match="let 3 requests in a row run into the time limit"):
             client.send(Request("GET", server.url))
         assert server.connections == 3
+
+
+def test_one_that_does_not_give_up_asks_on() -> None:
+    with serving(hang, hang, hang, hang, http()) as server, a_client(0.05) as client:
+        patient = client.another(gives_up=False)
+        for _ in range(4):
+            assert patient.send(Request("GET", server.url)).failure is Failure.TIMEOUT
+        assert patient.send(Request("GET", server.url)).status == 200
+        patient.close()
+
+
+def test_clients_keep_one_pace() -> None:
+    with serving(http()) as server:
+        pace = Pace(100)
+        clients = [Client(run_id="test", pace=pace) for _ in range(3)]
+        started = time.monotonic()
+        for client in (*clients, *clients):
+            assert client.send(Request("GET", server.url)).status == 200
+        assert time.monotonic() - started >= 0.05
+        for client in clients:
+            client.close()
 
 
 def test_an_answer_between_hangs_starts_the_count_again() -> None:

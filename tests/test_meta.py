@@ -42,7 +42,7 @@ class Collected:
     def pytest_collection_finish(self, session):
         markers = {i.nodeid: [[m.args, m.kwargs] for m in i.iter_markers("clause")] for i in session.items}
         pathlib.Path(output).write_text(json.dumps(markers))
-sys.exit(pytest.main(["--collect-only", "-q", *arguments], plugins=[Collected()]))
+sys.exit(pytest.main(["--collect-only", "--strict", "-q", *arguments], plugins=[Collected()]))
 """
 
 

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -126,11 +128,61 @@ def test_states_command(served: Served) -> None:
     assert "conforming: 1 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_smoke_command_stops_before_any_request_without_credentials() -> None:
+def test_backend_file(tmp_path: Path) -> None:
+    """The README's file and command check the media workflow of a server whose vision service is at the stub."""
+    (file,) = (block for language, block in BLOCKS if language == "toml" and "page_origin" in block)
+    (command,) = (command for command in COMMANDS if "--env-file backend.toml" in command)
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        origin, vision = (each.getsockname()[1] for each in (one, other))
+    start = [*CLI, "serve", "--only", "backend", "--vision-url", f"http://127.0.0.1:{vision}", "--json"]
+    process = subprocess.Popen(start, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        here = ready["environment"]
+        for written, port in (("8791", origin), ("8788", vision)):
+            assert f"127.0.0.1:{written}" in file
+            file = file.replace(f"127.0.0.1:{written}", f"127.0.0.1:{port}")
+        file = file.replace("http://127.0.0.1:8790/_states", here["backend_states_url"])
+        file = file.replace("http://127.0.0.1:8000", here["backend_url"])
+        path = tmp_path / "backend.toml"
+        path.write_text(file, encoding="utf-8")
+        words = [str(path) if word == "backend.toml" else word for word in shlex.split(command)[1:]]
+        done = run([*CLI, *words, "--clause", "SSE-04,CNT-01", "-n", "0"], **ready["variables"])
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert "conforming: 2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_drift_command(served: Served, tmp_path: Path) -> None:
+    """The README's `drift` finds the reference's own document to promise what the contract does."""
+    (command,) = (command for command in COMMANDS if command.startswith("trr-conformance drift"))
+    path = tmp_path / "openapi.json"
+    path.write_bytes(urlopen(f"{served.backend_url}/openapi.json").read())
+    done = run([*CLI, *(str(path) if word == "openapi.json" else word for word in shlex.split(command)[1:])])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_trace_command(tmp_path: Path) -> None:
+    """The README's `trace` names the person for whom the importer asked for all photos after seeds."""
+    (command,) = (command for command in COMMANDS if command.startswith("trr-conformance trace"))
+    person = "551c8e8f-9714-43ef-a93b-26400eeffb91"
+    call = f"GET /api/v1/screenalytics/people/{person}/photos?seed_only"
+    line = '10.0.0.1 - - [06/Feb/2026:12:00:0{0} +0000] "{1}={2} HTTP/1.1" 200 {3} "-" "screenalytics"\n'
+    path = tmp_path / "access.log"
+    path.write_text(line.format(1, call, "true", 512) + line.format(2, call, "false", 2048), encoding="utf-8")
+    done = run([*CLI, *(str(path) if word == "access.log" else word for word in shlex.split(command)[1:])])
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert person in done.stdout
+    assert "FALL-02" in done.stdout
+
+
+@pytest.mark.parametrize("smoke", [command for command in COMMANDS if command.startswith("pytest smoke")])
+def test_smoke_command_stops_before_any_request_without_credentials(smoke: str) -> None:
     """`pytest smoke --env prod` names the first credential that is missing."""
-    assert "pytest smoke --env prod" in COMMANDS
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("TRR_", "SCREENALYTICS_"))}
-    command = [sys.executable, "-m", *shlex.split("pytest smoke --env prod")]
+    command = [sys.executable, "-m", *shlex.split(smoke)]
     done = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 4
     assert "TRR_CORE_SUPABASE_SERVICE_ROLE_KEY" in done.stdout + done.stderr
@@ -138,5 +190,5 @@ def test_smoke_command_stops_before_any_request_without_credentials() -> None:
 
 def test_every_command_is_tried() -> None:
     """A command that no test above knows fails here."""
-    known = ("make ", "trr-conformance run", "trr-conformance states", "pytest smoke")
+    known = ("make ", *(f"trr-conformance {name}" for name in ("run", "states", "drift", "trace")), "pytest smoke")
     assert [command for command in COMMANDS if not command.startswith(known)] == []

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import trustme
 
-from conformance import __version__
+from conformance import __version__, environment
 from conformance.errors import NotVerified, Violation
 from conformance.plugin import PRODUCTION_RATE
 from conformance.trace import Options, trace_calls
@@ -331,6 +331,38 @@ def test_an_open_door_is_told_and_nothing_changes(live: Live) -> None:
     assert ran.having("passed") & {"PRX-01", "PRX-02", *CALLS, *ROWS} == set()
     assert only_reads(live)
     assert live.is_on()
+
+
+def test_a_refusal_that_changes_something_is_put_back_by_restore(live: Live) -> None:
+    """A guard that turns flags off: nothing is written without `--allow-writes`, and exit 7 says what is left."""
+    secret = live.world.variables["TRR_INTERNAL_ADMIN_SHARED_SECRET"]
+
+    def turn_off(request: Received, forward: Forward) -> Reply:
+        if request.method == "PATCH" and "x-trr-internal-admin-secret" not in request.headers:
+            headers = {**request.headers, "x-trr-internal-admin-secret": secret, "content-length": "24"}
+            forward(replace(request, headers=headers, body=b'{"facebank_seed": false}'))
+            return Reply(403)
+        return forward(request)
+
+    live.rule(turn_off)
+    table = live.environment(production=True)
+    ran = live.smoke(table, "--clause", "AUTH-02,AUTH-05")
+    assert (ran.code, ran.verdicts["AUTH-05"]) == (7, "failed")
+    assert "--restore puts it back" in ran.evidence
+    assert not live.is_on()
+    assert live.smoke(table, "--restore").code == 0
+    assert live.is_on()
+
+
+@pytest.mark.parametrize("name", ["local", "staging", "prod"])
+def test_the_environments_that_come_with_it(name: str) -> None:
+    """Each has all targets, and credentials by the names of their variables alone."""
+    source = environment.read_file(ROOT / "smoke" / "environments.toml", name)
+    values = dict.fromkeys(environment.DEFAULT_VARIABLES.values(), "a-value-of-no-file")
+    found = environment.resolve(replace(source, variables=values))
+    assert found.targets == TARGETS
+    assert found.production is (name == "prod")
+    assert set(found.credentials.values()) == {"a-value-of-no-file"}
 
 
 def test_no_probes_sends_none(live: Live) -> None:

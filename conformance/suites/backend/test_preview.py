@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance import expect
-from conformance.errors import Violation
+from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.lab import Answer, answers
 from conformance.media import Entity, Media, Preview, is_integer, read_preview
@@ -452,6 +452,8 @@ def test_previewing_writes_nothing(media: Media) -> None:
         media.stored(person, page, known.url)
         excluded(media, person, page, [unwanted.url])
         before = look(media, site, person)
+        if (reread := look(media, site, person)) != before:
+            raise PremiseBroken("PHO-12", "reading changed what is stored", expected=before, actual=reread)
         first, again = media.previewed(page, person), media.previewed(page, person)
         media.previewed(page)
         if (after := look(media, site, person)) != before:

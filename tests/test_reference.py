@@ -426,7 +426,7 @@ def test_list_of_rogues(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list-rogues", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in listed] == list(ROGUES)
-    assert all(entry.keys() == {"name", "target", "breaks", "summary"} for entry in listed)
+    assert all(entry.keys() == {"name", "target", "breaks", "summary", "overrides"} for entry in listed)
     assert main(["--list-rogues"]) == 0
     assert capsys.readouterr().out.count("\n") == len(ROGUES)
 

@@ -280,12 +280,12 @@ def is_opaque(schema: Schema) -> bool:
 
 
 def _is_valid(validator: Draft202012Validator, schema: Schema, value: Any) -> bool | None:
-    """None where the validator itself gives up (endless references, numbers beyond floats)."""
+    """None where the validator itself gives up (endless or dynamic references, numbers beyond floats)."""
     if isinstance(schema, bool):
         return schema
     try:
         return bool(validator.evolve(schema=schema).is_valid(value))
-    except (RecursionError, ArithmeticError, re.error):
+    except (RecursionError, ArithmeticError, re.error, Unresolvable):
         return None
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from referencing.exceptions import Unresolvable
+
 from conformance.compat import rules
 from conformance.compat.linking import KEYWORDS, Document, Schema, Space, is_opaque
 from conformance.compat.rules import Direction
@@ -109,7 +111,7 @@ class _Side:
 def _valid(document: Document, value: Any) -> bool | None:
     try:
         return bool(document.validator().is_valid(value))
-    except (RecursionError, ArithmeticError, re.error):
+    except (RecursionError, ArithmeticError, re.error, Unresolvable):
         return None
 
 

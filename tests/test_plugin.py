@@ -371,7 +371,7 @@ def test_what_is_missing_is_named_for_each_clause(tmp_path: Path, opaque: Target
     assert len(unverified) > len(backend_clauses()) / 2
     for clause, reason in unverified.items():
         assert re.search(
-            r"backend_states_url|page_origin|stub_vision|database_url|openapi\.json|fixtures\.\w+|credentials\.\w+",
+            r"backend_states_url|page_origin|stub_vision|database_url|purge|openapi\.json|fixtures\.\w+|credentials\.\w+",
             reason,
         ), (clause, reason)
         assert "Traceback" not in reason

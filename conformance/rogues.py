@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from conformance.errors import TargetUnreachable
 
 _LIMIT_S = 900
 _WORTH_A_TRACE = 8
+_OF_EACH_OTHER_CLAUSE = 3
 
 
 @dataclass(frozen=True)
@@ -110,21 +112,30 @@ class Trace:
 
     methods: Mapping[str, frozenset[str]]
     """Test → methods; none for one that called no service."""
+    clauses: Mapping[str, Sequence[str]]
+    """Clause → its tests."""
 
-    def affected(self, rogue: Listed) -> list[str] | None:
-        """The tests that can tell the rogue from the true service; None where all may.
+    def selection(self, rogue: Listed) -> list[str]:
+        """The tests to try on a rogue: of its own clauses all, of every other clause some, others for each rogue.
 
-        A test that calls none of the methods that a rogue takes otherwise makes the same calls, and gets the same
-        answers, from both.
+        Left out are those that cannot tell the rogue: a test that calls none of the methods that a rogue takes
+        otherwise makes the same calls, and gets the same answers, from both.
         """
-        if rogue.overrides is None:
-            return None
-        other = set(rogue.overrides)
-        return [test for test, called in self.methods.items() if not called or called & other]
+        chance, other = random.Random(rogue.name), set(rogue.overrides or ())
+        chosen: set[str] = set()
+        for clause, tests in self.clauses.items():
+            telling = [
+                test
+                for test in tests
+                if rogue.overrides is None or not (called := self.methods.get(test)) or called & other
+            ]
+            own = clause in rogue.breaks
+            chosen.update(telling if own else chance.sample(telling, min(_OF_EACH_OTHER_CLAUSE, len(telling))))
+        return sorted(chosen)
 
 
-def read_trace(folder: Path) -> Trace:
-    """The trace that a run with `--trace-calls` left in the folder."""
+def read_trace(folder: Path, report: Mapping[str, Any]) -> Trace:
+    """The trace that a run with `--trace-calls` left in the folder, and its report."""
     calls = [line.split(" ") for line in (folder / "calls").read_text(encoding="utf-8").splitlines()]
     times = [float(time) for time, _ in calls]
     methods = {}
@@ -132,14 +143,15 @@ def read_trace(folder: Path) -> Trace:
         start, end, test = line.split(" ", 2)
         first, last = bisect_left(times, float(start)), bisect_right(times, float(end))
         methods[test] = frozenset(name for _, name in calls[first:last])
-    return Trace(methods)
+    clauses = {clause["id"]: [test["nodeid"] for test in clause["tests"]] for clause in report["clauses"]}
+    return Trace(methods, {clause: tests for clause, tests in clauses.items() if tests})
 
 
 def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole: bool = False) -> Iterator[Row]:
     """Runs the suite of its target against each rogue, so many at a time; rows come as they are done.
 
-    First with the quick profile and, unless `whole`, with those tests alone that can tell the rogue; with the default
-    profile and every test where that misses it. `options` are the runs' own.
+    First with the quick profile and, unless `whole`, with a selection of the tests; with the default profile and every
+    test where that misses it. `options` are the runs' own.
     """
     _import_what_every_run_does()
     own_profile = any(option.startswith("--profile") for option in options)
@@ -152,13 +164,16 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
             if count >= _WORTH_A_TRACE and not whole:
                 (folder / target).mkdir()
                 forks.waiting.append(_Attempt(target, (*quick, "--trace-calls", str(folder / target))))
-        traces = {attempt.target: read_trace(folder / attempt.target) for attempt, _, _ in forks.run()}
+        traces = {
+            attempt.target: read_trace(folder / attempt.target, report)
+            for attempt, report, _ in forks.run()
+            if report is not None
+        }
         for rogue in chosen:
-            affected = traces[rogue.target].affected(rogue) if rogue.target in traces else None
             tests: tuple[str, ...] = ()
-            if affected is not None:
+            if rogue.target in traces:
                 selection = folder / f"{rogue.name}.json"
-                selection.write_text(json.dumps(affected), encoding="utf-8")
+                selection.write_text(json.dumps(traces[rogue.target].selection(rogue)), encoding="utf-8")
                 tests = ("--tests", str(selection))
             forks.waiting.append(_Attempt(rogue.target, (*quick, *tests), rogue, final=own_profile))
         for attempt, report, seconds in forks.run():
@@ -184,12 +199,16 @@ def _prefork() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="trr-prefork-") as folder:
         path = str(Path(folder) / "socket")
         process = subprocess.Popen(
-            bundled.command("--prefork", path), env=bundled.variables(), stdout=subprocess.PIPE, text=True
+            bundled.command("--prefork", path),
+            env=bundled.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where rogues crash, as some are to
+            text=True,
         )
         assert process.stdout is not None
         try:
             if not process.stdout.readline():
-                raise TargetUnreachable("the bundled reference did not start; what it said is above")
+                raise TargetUnreachable("the bundled reference did not start")
             yield path
         finally:
             process.terminate()
@@ -271,7 +290,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--run", action="store_true", help="run each against the suite and print the matrix")
     parser.add_argument("--target", action="append", help="only rogues of this target")
     parser.add_argument("--output", metavar="FILE", help="write the matrix there as JSON, and as HTML beside it")
-    parser.add_argument("--whole", action="store_true", help="every test for every rogue, also what can't tell it")
+    parser.add_argument("--whole", action="store_true", help="every test for every rogue")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
     parser.add_argument("names", nargs="*", help="only these rogues")
     try:

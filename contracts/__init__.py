@@ -195,14 +195,15 @@ def load(folder: Path | None = None) -> Contracts:
 def check(folder: Path | None = None) -> list[Finding]:
     """Return all that is wrong with the contracts in `folder`; empty where they can be released.
 
-    Where `load` refuses, these are the faults of each single file, or else what load says. Where it does not, also
-    judges the examples as filed, the vectors, whether each schema is of use, the CHANGELOG, the lock, and the OpenAPI
-    documents by the specification's own schema. Whether a stream keeps the clauses is not judged here.
+    Besides what `load` refuses, judges the examples as filed, the vectors, whether each schema is of use, the
+    CHANGELOG, the lock, and the OpenAPI documents by the specification's own schema; what follows from another fault is
+    not told again. Whether a stream keeps the clauses is not judged here.
     """
     try:
         contracts = load(folder)
     except ContractError as error:
-        return _check_files(_default_folder() if folder is None else folder.resolve()) or [error.finding]
+        root = _default_folder() if folder is None else folder.resolve()
+        return [*(_check_files(root) or [error.finding]), *_check_sound_part(root)]
     return [
         *_check_changelog(contracts),
         *_check_examples(contracts),
@@ -419,14 +420,25 @@ def _registry(sources: Iterable[_Source]) -> Registry[Any]:
     return registry.with_resources(resources).crawl()
 
 
-def _dead_references(sources: Iterable[_Source], registry: Registry[Any]) -> Iterator[ContractError]:
+def _dead_references(
+    sources: Iterable[_Source], registry: Registry[Any], unusable: Container[str] = ()
+) -> Iterator[ContractError]:
+    """What leads nowhere; what leads to an `unusable` schema is not told."""
     for source in sources:
         resolver = registry.resolver(source.data["$id"])
         for reference in sorted({schema["$ref"] for schema in _subschemas(source.data) if "$ref" in schema}):
+            if _file_of(reference) in unusable:
+                continue
             try:
                 resolver.lookup(reference)
             except (Unresolvable, ValueError):
-                yield source.error(f"$ref {reference!r} leads nowhere")
+                at = next((at for holder, at in _references(source.data) if holder["$ref"] == reference), ())
+                yield source.error(f"$ref {reference!r} leads nowhere", at)
+
+
+def _file_of(reference: str) -> str:
+    """The name of the schema to which a reference leads; empty where it stays in its file."""
+    return reference.partition("#")[0].rpartition("/")[2].removesuffix(_SCHEMA_SUFFIX)
 
 
 def _judge_schema(source: _Source, expected_id: str) -> None:
@@ -435,13 +447,13 @@ def _judge_schema(source: _Source, expected_id: str) -> None:
         raise source.error("is not a JSON object")
     for keyword, expected in (("$schema", _DIALECT), ("$id", expected_id)):
         if schema.get(keyword) != expected:
-            raise source.error(f"{keyword} is {schema.get(keyword)!r}, not {expected!r}")
+            raise source.error(f"{keyword} is {schema.get(keyword)!r}, not {expected!r}", (keyword,))
     try:
         # A hundred times as fast as jsonschema's own check_schema, and every worker of a run loads the contracts.
         jsonschema_rs.meta.validate(schema)
     except jsonschema_rs.ValidationError as error:
         place = "/".join(map(str, error.instance_path))
-        raise source.error(f"is not a JSON Schema: /{place}: {_shorten(error.message)}") from None
+        raise source.error(f"is not a JSON Schema: /{place}: {_shorten(error.message)}", error.instance_path) from None
     for subschema in _subschemas(schema):
         for pattern in (subschema.get("pattern", ""), *subschema.get("patternProperties", ())):
             try:
@@ -634,14 +646,17 @@ def _check_files(folder: Path) -> list[Finding]:
     paths = {path.name.removesuffix(_SCHEMA_SUFFIX): path for path in _list_or_none(folder / "schemas", _SCHEMA_SUFFIX)}
     sources = {name: attempt(partial(_read_schema, path, version)) for name, path in paths.items()}
     schemas = {name: source for name, source in sources.items() if source is not None}
-    whole = schemas if len(schemas) == len(paths) else None  # what leads to a broken file is not told again
-    if whole is not None:
-        dead = [fault.finding for fault in _dead_references(whole.values(), _registry(whole.values()))]
-        findings += dead
-        whole = None if dead else whole
+    unusable = paths.keys() - schemas.keys()  # what leads to a broken file is not told again
+    dead = [fault.finding for fault in _dead_references(schemas.values(), _registry(schemas.values()), unusable)]
+    findings += dead
+    whole = None if unusable or dead else schemas
     operations: dict[str, str] = {}
+    all_operations = True
     for path in _list_or_none(folder / "openapi", ".yaml"):
-        attempt(partial(_check_document, path, version, whole, operations))
+        source = attempt(partial(_note_operations, path, version, operations))
+        all_operations = all_operations and source is not None
+        if source is not None:
+            attempt(partial(_check_document, source, whole, paths))
     shape = schemas.get("clause-file")
     files: dict[str, str] = {}
     for path in _list_or_none(folder / "clauses", ".yaml"):
@@ -653,10 +668,66 @@ def _check_files(folder: Path) -> list[Finding]:
         findings += [source.explain(error) for error in errors]
         for index, record in enumerate(source.data if not errors else ()):
             clause = _clause(record)
-            faults = _clause_faults(source, index, clause, files, paths, operations)
+            known = operations if all_operations else clause.operations
+            faults = _clause_faults(source, index, clause, files, paths, known)
             findings += [fault.finding for fault in faults]
             files.setdefault(clause.id, path.name)
     return findings
+
+
+def _check_sound_part(folder: Path) -> Iterator[Finding]:
+    """What else is wrong with contracts that `load` refuses, as far as can be told without what is broken."""
+    try:
+        version = _read_version(folder / "VERSION")
+    except ContractError:
+        return
+    schemas = _list_or_none(folder / "schemas", _SCHEMA_SUFFIX)
+    validators = _sound_schemas(schemas, version)
+    unusable = {path.name.removesuffix(_SCHEMA_SUFFIX) for path in schemas} - validators.keys()
+    documents: dict[str, dict[str, Any]] = {}
+    for path in (broken := _list_or_none(folder / "openapi", ".yaml")):
+        with suppress(ContractError):
+            source = _read_yaml(path)
+            list(_operations(source, version))
+            documents[path.stem] = _bundle(source, {name: _members(one) for name, one in validators.items()})
+    broken = [path for path in broken if path.stem not in documents]
+    clauses: dict[str, Clause] = {}
+    for path in _list_or_none(folder / "clauses", ".yaml"):
+        try:
+            records = _read_yaml(path).data
+        except ContractError:
+            records = None
+        if "clause-file" in validators and validators["clause-file"].is_valid(records):
+            clauses |= {clause.id: clause for clause in map(_clause, records)}
+        else:
+            broken.append(path)
+    contracts = Contracts(folder, version, clauses, validators, documents)
+    yield from _check_changelog(contracts)
+    yield from _check_examples(contracts, unusable)
+    yield from _check_vectors(contracts, unusable)
+    if not broken and not unusable:
+        yield from _check_streams(contracts)
+        yield from _check_use(contracts)
+    yield from _check_openapi(contracts)
+    yield from _check_lock(folder, version)
+
+
+def _sound_schemas(paths: Iterable[Path], version: str) -> dict[str, Draft202012Validator]:
+    """The validators of the schemas that are whole and lead to none that is not."""
+    sources: dict[str, _Source] = {}
+    for path in paths:
+        with suppress(ContractError):
+            sources[path.name.removesuffix(_SCHEMA_SUFFIX)] = _read_schema(path, version)
+    while True:
+        registry = _registry(sources.values())
+        dead = {name for name, source in sources.items() if any(True for _ in _dead_references([source], registry))}
+        if not dead:
+            break
+        sources = {name: source for name, source in sources.items() if name not in dead}
+    return {
+        name: Draft202012Validator(source.data, registry=registry, format_checker=_FORMATS)
+        for name, source in sources.items()
+    }
 
 
 def _read_schema(path: Path, version: str) -> _Source:
@@ -665,17 +736,24 @@ def _read_schema(path: Path, version: str) -> _Source:
     return source
 
 
-def _check_document(
-    path: Path, version: str, schemas: Mapping[str, _Source] | None, operations: dict[str, str]
-) -> None:
-    """Judge one OpenAPI document, and note its operationIds; its references where all schemas are sound."""
+def _note_operations(path: Path, version: str, operations: dict[str, str]) -> _Source:
+    """Read an OpenAPI document, and note in which file each of its operationIds stands."""
     source = _read_yaml(path)
     for operation, at in _operations(source, version):
         if operation in operations:
             raise source.error(f"operationId {operation} is used in {operations[operation]} already", at)
         operations[operation] = path.name
+    return source
+
+
+def _check_document(source: _Source, schemas: Mapping[str, _Source] | None, names: Container[str]) -> None:
+    """Judge an OpenAPI document's references; where not all `schemas` are sound, only whether there are such files."""
     if schemas is not None:
         _bundle(source, {name: schema.data for name, schema in schemas.items()})
+        return
+    for holder, at in _references(source.data):
+        if _file_of(holder["$ref"]) not in names and not holder["$ref"].startswith("#"):
+            raise source.error(f"$ref {holder['$ref']!r} leads to no schema of the contracts", at)
 
 
 def _check_changelog(contracts: Contracts) -> Iterator[Finding]:
@@ -689,11 +767,12 @@ def _check_changelog(contracts: Contracts) -> Iterator[Finding]:
         yield Finding(_display(path), f"has no section for version {contracts.version}")
 
 
-def _check_examples(contracts: Contracts) -> Iterator[Finding]:
+def _check_examples(contracts: Contracts, unusable: Container[str] = ()) -> Iterator[Finding]:
+    """The examples as filed; those of `unusable` schemas cannot be judged."""
     folder = contracts.folder / "examples"
     for path in sorted(folder.rglob("*")):
-        in_streams = path.is_relative_to(folder / _STREAMS)
-        if path.is_file() and not path.name.startswith(".") and not in_streams:
+        first = path.relative_to(folder).parts[0]
+        if path.is_file() and not path.name.startswith(".") and first != _STREAMS and first not in unusable:
             yield from _check_example(contracts, path)
     for name in contracts.schemas:
         if not _examples(contracts.folder, name, "valid"):
@@ -749,9 +828,11 @@ def _check_streams(contracts: Contracts) -> Iterator[Finding]:
             yield index.finding(f"{name} breaks {clause}, which is no clause")
 
 
-def _check_vectors(contracts: Contracts) -> Iterator[Finding]:
+def _check_vectors(contracts: Contracts, unusable: Container[str] = ()) -> Iterator[Finding]:
     for path in sorted((contracts.folder / "vectors").glob("*")):
         name = f"{path.stem}-vectors"
+        if name in unusable:
+            continue
         if not _KEBAB_JSON.fullmatch(path.name) or name not in contracts.schemas:
             yield Finding(_display(path), f"is described by no schema {name}")
             continue
@@ -781,8 +862,7 @@ def _check_use(contracts: Contracts) -> Iterator[Finding]:
         if name not in reached and name in contracts.schemas:
             reached.add(name)
             for schema in _subschemas(contracts.schema(name)):
-                file = schema.get("$ref", "").partition("#")[0]
-                waiting.append(file.rpartition("/")[2].removesuffix(_SCHEMA_SUFFIX))
+                waiting.append(_file_of(schema.get("$ref", "")))
     for name in contracts.schemas:
         if name not in reached:
             path = contracts.folder / "schemas" / f"{name}{_SCHEMA_SUFFIX}"
@@ -790,15 +870,22 @@ def _check_use(contracts: Contracts) -> Iterator[Finding]:
 
 
 def _lock(folder: Path, version: str) -> dict[str, Any]:
-    files: list[dict[str, str]] = []
-    for part, suffix in _LOCKED:
-        for path in sorted((folder / part).glob(f"*{suffix}")):
-            entry = {"path": path.relative_to(folder).as_posix(), "version": version}
-            if suffix == _SCHEMA_SUFFIX:
-                entry["$id"] = str(_read_json(path).data["$id"])
-            content = _read_bytes(path).replace(b"\r\n", b"\n")  # as git may check it out
-            files.append({**entry, "sha256": hashlib.sha256(content).hexdigest()})
-    return {"version": version, "files": files}
+    return {"version": version, "files": [_lock_entry(folder, path, version) for path in _locked(folder)]}
+
+
+def _locked(folder: Path) -> list[Path]:
+    return [path for part, suffix in _LOCKED for path in sorted((folder / part).glob(f"*{suffix}"))]
+
+
+def _lock_entry(folder: Path, path: Path, version: str) -> dict[str, str]:
+    entry = {"path": path.relative_to(folder).as_posix(), "version": version}
+    if path.name.endswith(_SCHEMA_SUFFIX):
+        source = _read_json(path)
+        if not isinstance(source.data, dict) or "$id" not in source.data:
+            raise source.error("has no $id")
+        entry["$id"] = str(source.data["$id"])
+    content = _read_bytes(path).replace(b"\r\n", b"\n")  # as git may check it out
+    return {**entry, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _check_lock(folder: Path, version: str) -> Iterator[Finding]:
@@ -808,15 +895,21 @@ def _check_lock(folder: Path, version: str) -> Iterator[Finding]:
     except ContractError as refusal:
         yield refusal.finding
         return
-    expected = _lock(folder, version)
     try:
         before = {entry["path"]: entry for entry in locked.data["files"]}
     except (KeyError, TypeError):
         yield locked.finding("is no lock: write it with `contracts check --write-lock`")
         return
-    after = {entry["path"]: entry for entry in expected["files"]}
+    after: dict[str, dict[str, str]] = {}
+    unreadable: set[str] = set()
+    for file in _locked(folder):
+        try:
+            entry = _lock_entry(folder, file, version)
+            after[entry["path"]] = entry
+        except ContractError:
+            unreadable.add(file.relative_to(folder).as_posix())
     order = [entry["path"] for entry in locked.data["files"]]
-    for name in sorted({*before, *after}):
+    for name in sorted({*before, *after} - unreadable):
         if before.get(name) != after.get(name):
             what = "is not in it" if name not in before else "is gone" if name not in after else "has changed"
             at = ("files", order.index(name)) if name in before else ()

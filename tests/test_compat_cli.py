@@ -313,6 +313,22 @@ def test_usage_errors_are_one_line_and_exit_4(
     assert says in said
 
 
+def test_drift_of_untyped_handlers(tmp_path: Path, run: Run) -> None:
+    """A document of paths alone, as frameworks write it for untyped handlers, verifies nothing but what it lacks."""
+    path = tmp_path / "openapi.json"
+    document: dict[str, Any] = contracts.load().openapi()
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation["responses"] = {"200": {"content": {"application/json": {"schema": {}}}}}
+    path.write_text(json.dumps(document))
+    code, said = run("drift", path)
+    assert code == 5
+    assert "describes no answer" in said
+    document["paths"].popitem()
+    path.write_text(json.dumps(document))
+    assert run("drift", path)[0] == 1
+
+
 def test_drift(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "openapi.json"
     document: dict[str, Any] = contracts.load().openapi()

@@ -190,6 +190,29 @@ def test_a_server_may_hang_the_paths_under_a_prefix() -> None:
     assert less({**document, "servers": [{"url": "https://backend.example/api/v1/"}]}) == []
 
 
+def test_variables_of_a_server_have_their_defaults() -> None:
+    variables = {"version": {"default": "v1"}}
+    server = {"url": "https://backend.example/api/{version}", "variables": variables}
+    assert less({**usual(prefix=""), "servers": [server]}) == []
+
+
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}, "event": {"type": "string"}}}
+STREAMS: dict[str, Any] = {
+    "the media type alone": {"text/event-stream": {}},
+    "the media type beside any JSON": {"application/json": {"schema": {}}, "text/event-stream": {"schema": {}}},
+    "text": {"text/event-stream": {"schema": {"type": "string"}}},
+    "the schema of an event": {"text/event-stream": {"schema": EVENT}},
+    "events as OpenAPI 3.2 has them": {"text/event-stream": {"itemSchema": EVENT}},
+}
+
+
+@pytest.mark.parametrize("content", [pytest.param(content, id=name) for name, content in STREAMS.items()])
+def test_stream_is_a_stream_however_it_is_described(content: Any) -> None:
+    document = usual()
+    operation(document, f"{IMPORT}/stream", "post")["responses"]["200"]["content"] = content
+    assert less(document) == []
+
+
 def as_3_0(value: Any) -> Any:
     """A 3.1 document in the words of 3.0: nullable instead of a null branch."""
     if isinstance(value, list):

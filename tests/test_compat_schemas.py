@@ -345,6 +345,12 @@ def test_what_is_no_schema_is_one_line(tmp_path: Path, text: str, says: str) -> 
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("direction", rules.DIRECTIONS)
+def test_dynamic_references_are_borne(direction: Direction) -> None:
+    dynamic = Document({"$dynamicRef": "#x", "$defs": {"a": {"$dynamicAnchor": "x", "type": "string"}}})
+    assert compare(dynamic, Document({"type": "string"}), direction).verdict is Verdict.UNPROVEN
+
+
 def test_no_witness_is_not_null() -> None:
     change = compare(Document({"type": ["null", "string"]}), Document(STRING), "request").changes[0]
     assert change.witness is None

@@ -762,6 +762,7 @@ def test_standard_input(zipped: bool) -> None:
         (["-", "--gap", "nan"], "--gap"),
         (["-", "--field", "nonsense=a"], "--field"),
         (["-", "--field", "path"], "--field"),
+        (["-", "--field", "message=a"], "--field"),
         (["-", "--format", "syslog"], "--format"),
         (["-", "--nonsense"], "--nonsense"),
     ],

@@ -624,6 +624,44 @@ class _Drift(_Diff):
         return change
 
 
+def describes_answers(pinned: OpenAPI, document: Mapping[str, Any]) -> bool:
+    """Whether a backend's own document says of any pinned JSON answer what it holds.
+
+    Where handlers are not typed, frameworks publish a document of paths alone; it promises nothing, and hides nothing.
+    """
+    shapes = tuple({_shape(operation.path) for operation in pinned.operations})
+    for path, item in document.get("paths", {}).items():
+        if not _shape(path).endswith(tuple(shape.removeprefix("/api/v1") for shape in shapes)):
+            continue
+        for operation in item.values() if isinstance(item, dict) else ():
+            responses = operation.get("responses") if isinstance(operation, dict) else None
+            for status, response in responses.items() if isinstance(responses, dict) else ():
+                if str(status).startswith("2") and not _says_nothing(response):
+                    return True
+    return False
+
+
+def _says_nothing(response: Any) -> bool:
+    """Whether a response's JSON body is not described, or as any object, or as a list of those."""
+    contents = response.get("content", {}) if isinstance(response, dict) else {}
+    if not isinstance(contents, dict) or "$ref" in response:
+        return False
+    schemas = [content.get("schema", {}) for name, content in contents.items() if "json" in name]
+    return all(isinstance(schema, dict) and _is_free(schema) for schema in schemas)
+
+
+def _is_free(schema: Mapping[str, Any]) -> bool:
+    items = schema.get("items", {})
+    free = schema.keys() <= {"type", "title", "description", "additionalProperties", "items"}
+    return (
+        free
+        and schema.get("type") in (None, "object", "array")
+        and schema.get("additionalProperties", True) in (True, {})
+        and isinstance(items, dict)
+        and (not items or _is_free(items))
+    )
+
+
 def is_finer(change: Change) -> bool:
     """Whether a change is about a bound, pattern or format that only one of two documents states."""
     subject, _, action = change.rule.partition("-")[2].rpartition("-")

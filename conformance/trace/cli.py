@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from conformance.fallback import DEFAULT_GAP_S
-from conformance.trace.formats import FIELDS, FORMATS
+from conformance.trace.formats import FIELDS, FORMATS, field_named
 from conformance.trace.judge import Options, Trace, trace_calls
 from conformance.trace.scan import UnreadableLog, named
 
@@ -28,9 +28,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _field(text: str) -> tuple[str, str]:
     name, _, key = text.partition("=")
-    if name not in FIELDS or not key:
+    field = field_named(name)
+    if field is None or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=KEY with a NAME of {', '.join(FIELDS)}")
-    return name, key
+    return field, key
 
 
 def _seconds(text: str) -> float:

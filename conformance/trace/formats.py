@@ -256,6 +256,14 @@ _NAMES: dict[str, str] = {
     "message": "message msg log textpayload event",
 }
 _RANKS = {key: (field, rank) for field, keys in _NAMES.items() for rank, key in enumerate(keys.split())}
+
+
+def field_named(name: str) -> str | None:
+    """Which of FIELDS a name means, as itself or as servers commonly call it."""
+    field, _ = _RANKS.get(name.lower().replace("-", "_"), (None, 0))
+    return field if field in FIELDS else None
+
+
 _NESTED_RANK = 100
 _MAX_DEPTH, _MAX_MEMBERS = 4, 500
 

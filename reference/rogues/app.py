@@ -424,7 +424,7 @@ class MessageLost(App):
         return Response(status_code=status) if message.startswith("refused") else super().error(status, message)
 
 
-@rogue(breaks=["PRX-06"])
+@rogue(breaks=["PRX-06", "PRX-12"])
 class NoDetailNoMessage(App):
     """Has nothing to say where the backend's answer has no `detail`."""
 
@@ -445,7 +445,7 @@ class WebPageIsUnreachable(App):
 # PRX-07: a backend that is not there
 
 
-@rogue(breaks=["PRX-07"])
+@rogue(breaks=["PRX-07", "PRX-12"])
 class UnreachableIsASuccess(App):
     """Answers 200 where the backend can't be reached, as if it had been told."""
 

@@ -138,7 +138,7 @@ class NeverFallsBack(Screenalytics):
         return False
 
 
-@rogue(breaks=["FALL-03", "SYNC-02"])
+@rogue(breaks=["FALL-03", "FALL-06", "SYNC-06"])
 class FallsBackOncePerImport(Screenalytics):
     """Falls back for the first person without seeds, and takes the rest to be the same."""
 

@@ -13,7 +13,7 @@ from conformance.core_tables import CoreTables
 from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.lab import answers
-from conformance.media import NOT_IMPORTED, Entity, Media, Show, image_order, read_import, same_address
+from conformance.media import NOT_IMPORTED, Entity, Final, Media, Show, image_order, read_import, same_address
 from conformance.pages import PageImage, Site
 from conformance.pictures import picture
 from conformance.suites.backend.upkeep import as_entity, candidate, entities_of, excluding, no_server_error
@@ -67,16 +67,23 @@ def not_offered(media: Media, entity: Entity, page: str, url: str, *, clause: st
 
 def not_imported(media: Media, entity: Entity, page: str, url: str, kind: str = "promo", *, clause: str) -> None:
     """The stream of an import for the entity says `excluded`."""
-    told = media.streamed(entity, page, [image_order(url, kind)])
-    status = told.final(url).status
-    if status != "excluded":
+    final, exchange = ended(media, entity, page, url, kind)
+    if final.status != "excluded":
         raise Violation(
-            f"an import for a {entity.entity_type} of an image that was excluded for it: {status}",
+            f"an import for a {entity.entity_type} of an image that was excluded for it: {final.status}",
             clause=clause,
             expected="excluded",
-            actual=status,
-            exchange=told.exchange,
+            actual=final.status,
+            exchange=exchange,
         )
+
+
+def ended(media: Media, entity: Entity, page: str, url: str, kind: str = "promo") -> tuple[Final, Exchange]:
+    """How the import of one image ended; what tells of it by an equivalent address, as URL types do, is understood."""
+    told = media.told(entity, page, [image_order(url, kind)])
+    respelled = [final.url for final in told.finals if final.url != url and same_address(final.url, url)]
+    told = replace(told, sent=tuple(respelled)) if len(respelled) == 1 else told
+    return told.judge().finals[0], told.exchange
 
 
 def require_excluded(media: Media, entity: Entity, page: str, url: str) -> None:
@@ -413,7 +420,7 @@ def test_exclusion_holds_for_an_equivalent_address(
         first, second = (replace(image, url=spell(address)) for spell in spelled)
         assert same_address(first.url, second.url)
         page = given.site.page([first])
-        final = media.final(season, page, first.url)
+        final, _ = ended(media, season, page, first.url)
         if final.status != "success":
             raise NotVerified(f"the target does not import {first.url}: {final.status}, {final.message}")
         media.deleted(str(final.media_asset_id), exclude=True)

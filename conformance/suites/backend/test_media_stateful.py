@@ -16,6 +16,7 @@ from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.media import NOT_IMPORTED, Entity, Imported, Media, image_order
 from conformance.pages import PageImage, Site
+from conformance.sse import normal_id
 from conformance.suites.backend.upkeep import entities_of, excluding, few, link_to, no_server_error, only_asset
 
 ANY = st.integers(0, 10_000)
@@ -217,7 +218,7 @@ class MediaMachine(RuleBasedStateMachine):
             photo.asset_id = asset_id
             photo.linked, photo.maybe_linked = {who}, set(who.kin)
         if status == "duplicate":
-            if asset_id is not None and asset_id.lower() != str(photo.asset_id).lower():
+            if asset_id is not None and normal_id(asset_id) != normal_id(str(photo.asset_id)):
                 self._fail("SSE-04", "a duplicate names another asset", photo.asset_id, asset_id, photo, exchange)
             photo.maybe_linked |= {who, *who.kin}
         if status == "excluded" and photo.asset_id is not None and self.tables.present:
@@ -242,8 +243,8 @@ class MediaMachine(RuleBasedStateMachine):
         left = [*self.tables.assets([asset_id]), *self.tables.links_of([asset_id])]
         if left:
             self._fail("DEL-01", "a deleted asset left rows", [], [dict(row) for row in left], photo, exchange)
-        known = {str(each.asset_id).lower() for each in self.photos if each.asset_id is not None}
-        gone = known - {str(row["id"]).lower() for row in self.tables.assets(known)}
+        known = {normal_id(each.asset_id) for each in self.photos if each.asset_id is not None}
+        gone = known - {normal_id(str(row["id"])) for row in self.tables.assets(known)}
         if gone:
             self._fail("DEL-01", "a delete took other assets", [], sorted(gone), photo, exchange)
         rows = entities_of(excluding(self.tables, [who.entity for who in excluded], photo.url))

@@ -237,9 +237,10 @@ def test_bytes_are_the_content_length(media: Media) -> None:
     preview = media.previewed(site.page(images))
     for candidate in preview.candidates:
         said = candidate.raw.get("bytes")
-        allowed = next((sizes for url, sizes in stated.items() if candidate.is_at(url)), [])
-        if said is not None and (not is_integer(said) or said not in allowed):
-            raise wrong_size(candidate.url, said, allowed, preview.exchange)
+        allowed = next((sizes for url, sizes in stated.items() if candidate.is_at(url)), None)
+        # under an address that we did not give it, there is no telling which image it is
+        if said is not None and (not is_integer(said) or (allowed is not None and said not in allowed)):
+            raise wrong_size(candidate.url, said, allowed or [], preview.exchange)
 
 
 @pytest.mark.clause("PRE-03", level="SHOULD")
@@ -261,6 +262,9 @@ def test_bytes_are_there(media: Media, name: str) -> None:
         )
 
 
+# refused at once, without asking anybody for an address
+REFUSED = "http://127.0.0.1:1/nowhere"
+
 BROKEN_PROBES: Mapping[str, Callable[[bytes], Answer]] = {
     "404": lambda data: answers.status(404),
     "500": lambda data: answers.status(500),
@@ -268,7 +272,7 @@ BROKEN_PROBES: Mapping[str, Callable[[bytes], Answer]] = {
     "reset": lambda data: answers.reset(),
     "closed without an answer": lambda data: answers.close(),
     "a redirect in a circle": lambda data: answers.redirect("?"),
-    "a redirect to nowhere": lambda data: answers.redirect(),
+    "a redirect to nowhere": lambda data: answers.redirect(REFUSED),
     "cut short": lambda data: answers.truncated(answers.image(data)),
     "an empty image": lambda data: answers.image(b""),
     "no image": lambda data: answers.page("<p>Please log in</p>"),
@@ -484,7 +488,6 @@ def _failed_page(site: Site, status: int) -> str:
 NO_PAGES: Mapping[str, Callable[[Site], str]] = {
     "404": lambda site: site.url("nowhere.html"),
     "404 with images": lambda site: _failed_page(site, 404),
-    "500 with images": lambda site: _failed_page(site, 500),
     "403": lambda site: site.page(answer=answers.status(403)),
     "410": lambda site: site.page(answer=answers.status(410)),
     "an image": lambda site: site.page(answer=answers.image(picture(site.key))),
@@ -495,7 +498,7 @@ NO_PAGES: Mapping[str, Callable[[Site], str]] = {
     "redirect in a circle": lambda site: site.page(answer=answers.redirect(site.url("page.html"))),
     "redirect to a 404": lambda site: site.page(answer=answers.redirect(site.url("nowhere.html"))),
     "redirect to a file": lambda site: site.page(answer=answers.redirect("file:///etc/passwd")),
-    "refused connection": lambda site: f"http://{urlsplit(site.origin.origin_url).hostname}:1/page.html",
+    "refused connection": lambda site: REFUSED,
 }
 
 

@@ -97,7 +97,8 @@ def says_all(run: PurgeRun, rows: Sequence[Row]) -> bool:
         }
         for row in rows
     ]
-    counted = re.search(rf"(?<![\w.:/-]){len(rows)}(?![\w:/-])", run.output) is not None
+    # no part of a time, an address or a name
+    counted = re.search(rf"(?<![\w./-])(?<!\d:){len(rows)}(?![\w:/-])", run.output) is not None
     return counted or all(any(name in output for name in each) for each in names)
 
 

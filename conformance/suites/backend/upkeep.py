@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -45,8 +46,8 @@ def full_name(chance: random.Random) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, whatever stands between them."""
-    return re.findall(r"\w+", text)
+    """The words of a text, whatever stands between them, and however their accents are composed."""
+    return re.findall(r"\w+", unicodedata.normalize("NFC", text))
 
 
 # --- what other teams need to see -----------------------------------------------------------------------------------

@@ -177,6 +177,16 @@ def test_no_seeds_open_the_fallback(screenalytics: Screenalytics, nothing: Answe
         checks.follows(screenalytics.run(episode), episode.people[0], "FALL-03")
 
 
+@pytest.mark.clause("FALL-03")
+def test_no_seeds_open_the_fallback_for_each_person(screenalytics: Screenalytics) -> None:
+    """The same for everybody in an import of several people without seeds."""
+    offers = [screenalytics.unseeded(1) for _ in range(min(4, screenalytics.max_people))]
+    with screenalytics.episode(*offers) as episode:
+        seen = screenalytics.run(episode)
+    for person in episode.people[: len(offers)]:
+        checks.follows(seen, person, "FALL-03")
+
+
 @pytest.mark.clause("FALL-07")
 def test_neither_seeds_nor_photos(screenalytics: Screenalytics) -> None:
     """Both empty → 0 images, 0 errors."""

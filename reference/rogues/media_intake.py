@@ -341,7 +341,7 @@ class NobodysPreviewIsFiltered(_Filtered):
         return await self.addresses("select source_image_url from core.media_scrape_exclusions")
 
 
-@rogue(breaks=["PRE-05"])
+@rogue(breaks=["PRE-05", "EXC-02", "EXC-06"])
 class OneExclusionIsEnough(_Filtered):
     """Heeds the first exclusion of an entity and no further one."""
 
@@ -369,7 +369,7 @@ class PreviewHidesWhatIsThere(_Filtered):
         )
 
 
-@rogue(breaks=["PRE-06", "EXC-04"])
+@rogue(breaks=["PRE-06", "EXC-04", "PRE-10"])
 class ExclusionsByType(_Filtered):
     """Leaves out of a preview what any entity of that type has excluded."""
 
@@ -936,7 +936,7 @@ class _Told(Backend):
         raise NotImplementedError
 
 
-@rogue(breaks=["SSE-02"])
+@rogue(breaks=["SSE-02", "SSE-07"])
 class SuccessIsCalledImported(_Told):
     """Has a word of its own for a success."""
 
@@ -984,7 +984,7 @@ class TotalWithoutTheBroken(_Told):
         return data | ({"total": data["total"] - 1} if outcome.error else {})
 
 
-@rogue(breaks=["SSE-03"])
+@rogue(breaks=["SSE-03", "SSE-07"])
 class AddressOfTheHostedCopy(_Told):
     """Tells the end of an image under the address of its hosted copy."""
 

@@ -199,14 +199,7 @@ class Backend:
     def set_flag(self, person_id: str, link: Link, value: bool) -> Exchange:
         """Toggles as the deployed app does; anything but 200 breaks the premise AUTH-04."""
         exchange = self.toggle(person_id, link.link_id, value)
-        if exchange.status != 200:
-            raise PremiseBroken(
-                "AUTH-04",
-                "a toggle by the service role with the right secret was not accepted",
-                expected="200",
-                actual=exchange.outcome(),
-                exchange=exchange,
-            )
+        _require_accepted(exchange, "AUTH-04")
         return exchange
 
     def listing(
@@ -409,16 +402,20 @@ class Backend:
         with self.some_link() as person:
             link = person.links[0]
             exchange = self.toggle(person.person_id, link.link_id, link.flagged, changes_nothing=True)
-            if exchange.status != 200:
-                clause = "TOG-01" if exchange.status in (404, 405) else "AUTH-04"
-                raise PremiseBroken(
-                    clause,
-                    "a toggle by the service role with the right secret was not accepted",
-                    expected="200",
-                    actual=exchange.outcome(),
-                    exchange=exchange,
-                )
+            _require_accepted(exchange, "TOG-01" if exchange.status in (404, 405) else "AUTH-04")
         self._accepts_toggles = True
+
+
+def _require_accepted(toggle: Exchange, clause: str) -> None:
+    """The service's own toggle was a 200; anything else breaks the premise `clause`."""
+    if toggle.status != 200:
+        raise PremiseBroken(
+            clause,
+            "a toggle by the service role with the right secret was not accepted",
+            expected="200",
+            actual=toggle.outcome(),
+            exchange=toggle,
+        )
 
 
 def _gallery(values: Mapping[str, Any], flagged: int, unflagged: int) -> Gallery:

@@ -598,7 +598,8 @@ class Run:
 
     def _stop(self) -> None:
         """Stops what this process started, and removes what its workers left."""
-        self._turn_path.unlink(missing_ok=True)
+        if not self.is_worker:  # others may be at work still
+            self._turn_path.unlink(missing_ok=True)
         for started in (self.reference, self.lab):
             if started is not None:
                 started.stop()

@@ -14,7 +14,7 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -22,7 +22,7 @@ from conformance.database import Database
 from conformance.environment import Environment
 from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violation
 from conformance.exchange import Client, Exchange, Header, Request
-from conformance.fallback import Fallback, Outcome, PhotosCall, Ruling
+from conformance.fallback import Fallback, Outcome, PhotosCall, Ruling, read_query
 from conformance.lab import Call, Lab, answers
 from conformance.lab.answers import Answer
 from conformance.lab.stub import photos_script
@@ -132,22 +132,17 @@ def _as_asked(calls: Sequence[Call]) -> Sequence[Call]:
 
 def photos_call(call: Call) -> PhotosCall:
     """A journaled photos call as the automaton reads it."""
-    offset = call.query.get("offset", "")
-    return PhotosCall(
-        call.key,
-        seed_only(call),
-        _outcome(call),
-        call.started,
-        call.number,
-        int(offset) if offset.isascii() and offset.isdigit() else 0,
-    )
+    seeds, offset = read_query(_query(call))
+    return PhotosCall(call.key, seeds, _outcome(call), call.started, call.number, offset)
 
 
 def seed_only(call: Call) -> bool | None:
     """What a call says of `seed_only`; None unless it is said once, as `true` or `false`."""
-    query = parse_qsl(call.target.partition("?")[2], keep_blank_values=True)
-    said = [value for name, value in query if name == "seed_only"]
-    return {"true": True, "false": False}.get(said[0]) if len(said) == 1 else None
+    return read_query(_query(call))[0]
+
+
+def _query(call: Call) -> str:
+    return call.target.partition("?")[2]
 
 
 def _outcome(call: Call) -> Outcome:
@@ -159,7 +154,7 @@ def _outcome(call: Call) -> Outcome:
 
 
 def _line(call: Call, start: float) -> str:
-    query = call.target.partition("?")[2] or "without a query"
+    query = _query(call) or "without a query"
     return f"+{(call.started - start) * 1000:5.0f} ms  {call.method} {query} → {call.answer}"
 
 

@@ -17,7 +17,7 @@ from re import _parser as parser  # type: ignore[attr-defined, unused-ignore]
 from typing import Any, Final
 
 from conformance.compat import formats
-from conformance.compat.linking import Schema, Space
+from conformance.compat.linking import OBJECT, Schema, Space
 from conformance.compat.subschema import equal, type_of, types
 
 _MAX_DEPTH: Final = 5
@@ -341,21 +341,7 @@ def _speaks_of_items(part: Mapping[str, Any]) -> bool:
 
 
 def _speaks_of_members(part: Mapping[str, Any]) -> bool:
-    return bool(
-        part.keys()
-        & {
-            "properties",
-            "patternProperties",
-            "additionalProperties",
-            "propertyNames",
-            "required",
-            "dependentRequired",
-            "minProperties",
-            "maxProperties",
-            "unevaluatedProperties",
-            "dependentSchemas",
-        }
-    )
+    return not part.keys().isdisjoint(OBJECT | {"dependentSchemas"})
 
 
 def _items(parts: Sequence[dict[str, Any]], index: int) -> tuple[Schema, ...]:

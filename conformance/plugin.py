@@ -9,6 +9,7 @@ tests' results into verdicts, reports and an exit code.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import tempfile
 import time
@@ -16,12 +17,10 @@ import uuid
 from collections.abc import Generator
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from filelock import ReadWriteLock
 
 import contracts
 from conformance import environment, profiles, report, results, terminal, waivers
@@ -439,12 +438,10 @@ class Run:
                     file.write(f"{started:.6f} {time.monotonic():.6f} {item.nodeid}\n")
             return ran
         exclusive = item.get_closest_marker("exclusive") is not None
-        with self._turn.write_lock() if exclusive else self._turn.read_lock():
+        # readers and a writer: filelock's own lock of this kind costs as much as a test
+        with self._turn_path.open("ab") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
             return (yield)
-
-    @cached_property
-    def _turn(self) -> ReadWriteLock:
-        return ReadWriteLock(self._turn_path)
 
     @property
     def _turn_path(self) -> Path:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 HEALTH = "/_health"
@@ -118,7 +119,7 @@ def serve(services: Sequence[Service], ready: Callable[[], None]) -> None:
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        asyncio.run(run())
+        uvloop.run(run())
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -129,8 +130,8 @@ def _config(app: FastAPI) -> uvicorn.Config:
     # suite's daily bread, so only errors are logged.
     return uvicorn.Config(
         app,
-        loop="asyncio",
-        http="h11",
+        loop="uvloop",
+        http="httptools",
         ws="none",
         log_level="error",
         access_log=False,

@@ -738,12 +738,13 @@ class FirstErrorEndsTheImport(Backend):
     """Imports nothing any more after an image that it could not have."""
 
     async def events(self, order: Order) -> AsyncIterator[Event]:
+        source = await self.source_page(order)
         outcomes = []
         for number, wanted in enumerate(order.images, 1):
             outcome = await self.refusal(order, wanted)
             if outcome is None:
                 yield self.progress(order, wanted, number)
-                outcome = await self.import_one(order, wanted, None)
+                outcome = await self.import_one(order, wanted, source)
             outcomes.append(outcome)
             yield self.result(order, wanted, number, outcome)
             if outcome.status == "error":

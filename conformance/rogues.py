@@ -28,6 +28,7 @@ from conformance.errors import TargetUnreachable
 _LIMIT_S = 900
 _WORTH_A_TRACE = 8
 _OF_EACH_OTHER_CLAUSE = 3
+_ALWAYS_TRIED_S = 0.03
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,15 @@ class Trace:
     """Test → methods; none for one that called no service."""
     clauses: Mapping[str, Sequence[str]]
     """Clause → its tests."""
+    seconds: Mapping[str, float]
+    """Test → how long it took."""
 
     def selection(self, rogue: Listed) -> list[str]:
         """The tests to try on a rogue: of its own clauses all, of every other clause some, others for each rogue.
 
-        Left out are those that cannot tell the rogue: a test that calls none of the methods that a rogue takes
-        otherwise makes the same calls, and gets the same answers, from both.
+        Of those, the longer a test takes, the fewer rogues it is tried on. Left out are tests that cannot tell the
+        rogue: one that calls none of the methods that a rogue takes otherwise makes the same calls, and gets the same
+        answers, from both.
         """
         chance, other = random.Random(rogue.name), set(rogue.overrides or ())
         chosen: set[str] = set()
@@ -129,8 +133,10 @@ class Trace:
                 for test in tests
                 if rogue.overrides is None or not (called := self.methods.get(test)) or called & other
             ]
-            own = clause in rogue.breaks
-            chosen.update(telling if own else chance.sample(telling, min(_OF_EACH_OTHER_CLAUSE, len(telling))))
+            if clause not in rogue.breaks:
+                drawn = chance.sample(telling, min(_OF_EACH_OTHER_CLAUSE, len(telling)))
+                telling = [test for test in drawn if chance.random() * self.seconds.get(test, 0) < _ALWAYS_TRIED_S]
+            chosen.update(telling)
         return sorted(chosen)
 
 
@@ -138,13 +144,14 @@ def read_trace(folder: Path, report: Mapping[str, Any]) -> Trace:
     """The trace that a run with `--trace-calls` left in the folder, and its report."""
     calls = [line.split(" ") for line in (folder / "calls").read_text(encoding="utf-8").splitlines()]
     times = [float(time) for time, _ in calls]
-    methods = {}
+    methods, seconds = {}, {}
     for line in (folder / "tests").read_text(encoding="utf-8").splitlines():
         start, end, test = line.split(" ", 2)
         first, last = bisect_left(times, float(start)), bisect_right(times, float(end))
         methods[test] = frozenset(name for _, name in calls[first:last])
+        seconds[test] = float(end) - float(start)
     clauses = {clause["id"]: [test["nodeid"] for test in clause["tests"]] for clause in report["clauses"]}
-    return Trace(methods, {clause: tests for clause, tests in clauses.items() if tests})
+    return Trace(methods, {clause: tests for clause, tests in clauses.items() if tests}, seconds)
 
 
 def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole: bool = False) -> Iterator[Row]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
 from conformance.backend import Snapshot
+from conformance.core_tables import texts
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange, Failure
 
@@ -134,20 +136,22 @@ def no_secret(exchange: Exchange, secrets: dict[str, str]) -> None:
 
 
 def has_message(exchange: Exchange) -> bool:
-    """Whether the answer says something: any text at all, in JSON a member or element that is text."""
+    """Whether the answer says something: a text that is a message, in JSON a member or element."""
     text = exchange.answer.text
     try:
-        return _says_something(json.loads(text))
+        return any(map(is_message, texts(json.loads(text))))
     except (ValueError, RecursionError):
-        return bool(text.strip())
+        return is_message(_TAG.sub(" ", text))
 
 
-def _says_something(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_says_something, value.values()))
-    if isinstance(value, list):
-        return any(map(_says_something, value))
-    return isinstance(value, str) and bool(value.strip())
+def is_message(text: str) -> bool:
+    """Whether a person could learn anything from a text: it has words, and is no mere `OK`, id or address."""
+    said = text.strip()
+    return any(map(str.isalpha, said)) and said.rstrip(".!").lower() != "ok" and not _ID_OR_ADDRESS.fullmatch(said)
+
+
+_TAG = re.compile(r"<[^>]*>")
+_ID_OR_ADDRESS = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|https?://\S+|about:blank", re.IGNORECASE)
 
 
 def same_uuid(actual: Any, expected: str) -> bool:

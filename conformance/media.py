@@ -23,6 +23,7 @@ from conformance.core_tables import CoreTables
 from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violation
 from conformance.exchange import Exchange, Failure, Header, Incoming, Request
 from conformance.lab import Lab
+from conformance.lab.addresses import authority
 from conformance.pages import Site
 from conformance.sse import Event, Problem, Role
 
@@ -194,7 +195,7 @@ class Imported:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Whether two addresses differ in nothing but a fragment and the case of scheme and host."""
+    """Whether two addresses differ in nothing but a fragment, the case of scheme and host, and a default port."""
     return _comparable(one) == _comparable(other)
 
 
@@ -203,7 +204,7 @@ def _comparable(url: str) -> tuple[str, ...]:
         parts = urlsplit(urldefrag(url).url)
     except ValueError:
         return (url,)
-    return parts.scheme.lower(), parts.netloc.lower(), parts.path, parts.query
+    return parts.scheme, authority(parts), parts.path, parts.query
 
 
 def read_preview(exchange: Exchange) -> Preview:
@@ -267,6 +268,9 @@ def _object(exchange: Exchange, clause: str, what: str) -> Mapping[str, Any]:
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
+
+MAX_EVENTS = 10_000
+"""Of a stream; what has more is taken for one without an end."""
 
 
 @dataclass(frozen=True)
@@ -415,6 +419,8 @@ class Stream:
             self._ended = not piece
             completed = self._parser.feed(piece) if piece else self._parser.end()
             self._unread += [replace(event, at=time.monotonic()) for event in completed]
+            if len(self.events) + len(self._unread) > MAX_EVENTS:
+                self._incoming.failure, self._ended = Failure.TOO_LARGE, True
         if not self._unread:
             return None
         self.events.append(self._unread.popleft())

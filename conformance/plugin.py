@@ -81,6 +81,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how long a system may be away at the end before what was changed there is given up (default %(default)g)",
     )
     add("--rogue", metavar="NAME", help="run the bundled reference with this fault")
+    add("--mutant", metavar="FILE", help="run the bundled reference with the change of this mutant")
     add("--no-shrinking", action="store_true", help="show a failure as it was drawn, without looking for a simpler one")
     add("--trace-calls", metavar="DIR", help="write down which tests ran when, and what the bundled reference did when")
     add("--tests", metavar="FILE", help="run only the tests that this JSON list names")
@@ -149,8 +150,11 @@ def _source(config: pytest.Config) -> EnvironmentSource | None:
     try:
         if urls and named:
             raise UsageError("--env and --env-file exclude --backend-url and the like")
-        if option.rogue and (urls or named):
-            raise UsageError("--rogue is for the bundled reference: it excludes --env, --env-file and --backend-url")
+        for ours in ("rogue", "mutant"):
+            if getattr(option, ours) and (urls or named):
+                raise UsageError(
+                    f"--{ours} is for the bundled reference: it excludes --env, --env-file and --backend-url"
+                )
         if urls:
             return environment.from_urls(urls)
         if named:
@@ -218,7 +222,7 @@ class Run:
         self.trace = Path(option.trace_calls).absolute() if option.trace_calls else None
         self.replayed: list[str] = []
         """The clauses whose failed tests are run again."""
-        self.only = frozenset(json.loads(Path(option.tests).read_text())) if option.tests else None
+        self.only = _listed(Path(option.tests)) if option.tests else None
         if replayed is not None:
             self.only = report.failed_tests(replayed)
             self.replayed = [
@@ -336,6 +340,8 @@ class Run:
                 for option, listener in (("--trr-api-url", "stub_backend"), ("--vision-url", "stub_vision")):
                     if self.lab is not None and listener in self.lab.urls:
                         extra += [option, self.lab.urls[listener]]
+                if self.config.option.mutant:
+                    extra += ["--mutant", str(Path(self.config.option.mutant).absolute())]
                 if self.trace is not None:
                     extra += ["--trace", str(self.trace / "calls")]
                 self.reference = BundledReference(
@@ -364,6 +370,11 @@ class Run:
             self.problems.append(str(error))
             self.results += [Result(clause, "(start)", Verdict.ERROR, reason=str(error)) for clause in self.selected]
             session.shouldstop = str(error)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Runs no test where the start has failed; xdist would send them all to workers that know no target."""
+        return True if session.shouldstop and not self.is_worker else None
 
     def _start_lab(self) -> None:
         """Starts those of the suite's own servers that a target calls and can be told to call; none for smoke."""
@@ -605,6 +616,17 @@ class Run:
 
 
 RUN = pytest.StashKey[Run]()
+
+
+def _listed(path: Path) -> frozenset[str]:
+    """The tests that a file of `--tests` names; raises UsageError where it is no JSON list of texts."""
+    try:
+        names = json.loads(path.read_bytes())
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("must be a list of tests' names")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"--tests {path}: {error}") from None
+    return frozenset(names)
 
 
 def _split(values: list[str] | None) -> list[str]:

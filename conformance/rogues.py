@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from conformance import bundled, html
-from conformance.errors import TargetUnreachable
+from conformance.forks import Forks, prefork, preload
 
-_LIMIT_S = 900
 _WORTH_A_TRACE = 8
 _OF_EACH_OTHER_CLAUSE = 3
 _ALWAYS_TRIED_S = 0.03
@@ -41,6 +35,8 @@ class Listed:
     summary: str
     overrides: tuple[str, ...] | None
     """The methods of the service that it takes otherwise; None where that is not all."""
+    profile: str = "default"
+    """The profile that it takes to notice it: `thorough` where the others have not the time."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,17 @@ class Row:
     caught: bool
     named: bool
     seconds: float
+    schemathesis: Alone | None = None
+    """What schemathesis alone made of it, where that was measured."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Schemathesis alone against a rogue: `caught` when it complains of what it does not on the true reference."""
+
+    caught: bool
+    cases: int
+    seconds: float
 
 
 def listed() -> list[Listed]:
@@ -71,6 +78,7 @@ def listed() -> list[Listed]:
             tuple(rogue["breaks"]),
             rogue["summary"],
             None if rogue["overrides"] is None else tuple(rogue["overrides"]),
+            rogue["profile"],
         )
         for rogue in json.loads(output)
     ]
@@ -105,6 +113,45 @@ class _Attempt:
     """No other attempt follows where this one misses the rogue."""
     before_s: float = 0.0
     """What earlier attempts took."""
+    failed_before: tuple[str, ...] = ()
+    """What failed in an earlier attempt, where this one tries the rogue's own clauses alone."""
+
+    @property
+    def label(self) -> str:
+        return self.target if self.rogue is None else self.rogue.name
+
+    def run(self, place: Path) -> int:
+        from conformance import cli
+
+        rogue = () if self.rogue is None else ("--rogue", self.rogue.name)
+        given = ("-n", "0", "--report-dir", str(place), *self.options)
+        return cli.main(["run", "--target", self.target, *rogue, *given])
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """One run of schemathesis alone against a rogue, or against the true reference."""
+
+    target: str
+    prefork: str
+    vision_url: str
+    rogue: Listed | None = None
+
+    @property
+    def label(self) -> str:
+        return f"schemathesis on {self.target if self.rogue is None else self.rogue.name}"
+
+    def run(self, place: Path) -> int:
+        from conformance import baseline, environment
+
+        name = None if self.rogue is None else self.rogue.name
+        reference = bundled.BundledReference(rogue=name, extra=["--vision-url", self.vision_url], prefork=self.prefork)
+        try:
+            found = baseline.find(self.target, environment.resolve(reference.source), place)
+        finally:
+            reference.stop()
+        (place / "report.json").write_text(json.dumps(found), encoding="utf-8")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -158,15 +205,15 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
     """Runs the suite of its target against each rogue, so many at a time; rows come as they are done.
 
     First with the quick profile and, unless `whole`, with a selection of the tests; with the default profile and every
-    test where that misses it. `options` are the runs' own.
+    test where that misses it, or the thorough one and its own clauses where it takes that. `options` are the runs' own.
     """
-    _import_what_every_run_does()
+    preload()
     own_profile = any(option.startswith("--profile") for option in options)
-    with _prefork() as prefork, tempfile.TemporaryDirectory(prefix="trr-rogues-") as temporary:
+    with prefork() as socket, tempfile.TemporaryDirectory(prefix="trr-rogues-") as temporary:
         folder = Path(temporary)
-        thorough = (*options, "--no-shrinking", "--prefork", prefork)
+        thorough = (*options, "--no-shrinking", "--prefork", socket)
         quick = ("--profile", "quick", *thorough)
-        forks = _Forks(folder, jobs)
+        forks: Forks[_Attempt] = Forks(folder, jobs)
         for target, count in Counter(rogue.target for rogue in chosen).items():
             if count >= _WORTH_A_TRACE and not whole:
                 (folder / target).mkdir()
@@ -186,101 +233,36 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
         for attempt, report, seconds in forks.run():
             assert attempt.rogue is not None
             failed = () if report is None else failed_clauses(report, attempt.rogue.breaks)
+            failed = tuple(dict.fromkeys((*attempt.failed_before, *failed)))
             row = judge(attempt.rogue, failed, attempt.before_s + seconds)
             if row.caught or attempt.final:
                 yield row
             else:
                 again = _Attempt(attempt.target, thorough, attempt.rogue, before_s=row.seconds)
+                if attempt.rogue.profile == "thorough":
+                    own = ("--profile", "thorough", "--clause", ",".join(attempt.rogue.breaks))
+                    again = replace(again, options=(*thorough, *own), failed_before=failed)
                 forks.waiting.appendleft(again)
 
 
-def _import_what_every_run_does() -> None:
-    """Imports it once, before the forks."""
-    for module in ("conformance.plugin", "conformance.fixtures", "conformance.strategies", "schemathesis", "psycopg"):
-        importlib.import_module(module)
+def baseline(chosen: Sequence[Listed], jobs: int) -> Iterator[tuple[str, Alone]]:
+    """Runs schemathesis alone against the true reference and then each rogue: the name of each, and what came of it."""
+    from conformance.lab import LabProcess
 
-
-@contextmanager
-def _prefork() -> Iterator[str]:
-    """A reference that the runs' own are forked from: the address of its socket."""
-    with tempfile.TemporaryDirectory(prefix="trr-prefork-") as folder:
-        path = str(Path(folder) / "socket")
-        process = subprocess.Popen(
-            bundled.command("--prefork", path),
-            env=bundled.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # where rogues crash, as some are to
-            text=True,
-        )
-        assert process.stdout is not None
+    with prefork() as socket, tempfile.TemporaryDirectory(prefix="trr-baseline-") as folder:
+        lab = LabProcess()
         try:
-            if not process.stdout.readline():
-                raise TargetUnreachable("the bundled reference did not start")
-            yield path
+            forks: Forks[_Baseline] = Forks(Path(folder), jobs)
+            at = socket, lab.urls["stub_vision"]
+            forks.waiting.extend(_Baseline(target, *at) for target in {rogue.target for rogue in chosen})
+            true = {work.target: set(found["failures"]) for work, found, _ in forks.run() if found is not None}
+            forks.waiting.extend(_Baseline(rogue.target, *at, rogue) for rogue in chosen)
+            for work, found, _ in forks.run():
+                if work.rogue is not None and found is not None:
+                    caught = bool(set(found["failures"]) - true[work.target])
+                    yield work.rogue.name, Alone(caught, found["cases"], found["seconds"])
         finally:
-            process.terminate()
-            process.wait()
-
-
-class _Forks:
-    """Attempts that wait for their turn, each in a fork of this process."""
-
-    def __init__(self, folder: Path, jobs: int) -> None:
-        self.waiting: deque[_Attempt] = deque()
-        """May be added to while they run."""
-        self._folder, self._jobs = folder, jobs
-        self._started = 0
-
-    def run(self) -> Iterator[tuple[_Attempt, dict[str, Any] | None, float]]:
-        """Each attempt when it is done, with its report (None where it left none) and its seconds."""
-        running: dict[int, tuple[_Attempt, Path, float]] = {}
-        while self.waiting or running:
-            while self.waiting and len(running) < self._jobs:
-                attempt = self.waiting.popleft()
-                self._started += 1
-                place = self._folder / f"attempt-{self._started}"
-                place.mkdir()
-                running[_fork(attempt, place)] = attempt, place, time.monotonic()
-            pid, status = os.wait()
-            if pid not in running:  # the preforking reference has ended: every run says so
-                continue
-            attempt, place, started = running.pop(pid)
-            yield attempt, _read_report(attempt, place, os.waitstatus_to_exitcode(status)), time.monotonic() - started
-            shutil.rmtree(place)
-
-
-def _fork(attempt: _Attempt, place: Path) -> int:
-    """Starts an attempt in a fork; its output and its report come to lie at `place`."""
-    from conformance import cli
-
-    sys.stdout.flush()
-    if pid := os.fork():
-        return pid
-    code = 3
-    try:
-        signal.alarm(_LIMIT_S)  # ends a run that hangs
-        output = os.open(place / "output.txt", os.O_WRONLY | os.O_CREAT)
-        for number in (1, 2):
-            os.dup2(output, number)
-        rogue = () if attempt.rogue is None else ("--rogue", attempt.rogue.name)
-        given = ("-n", "0", "--report-dir", str(place), *attempt.options)
-        code = cli.main(["run", "--target", attempt.target, *rogue, *given])
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
-
-
-def _read_report(attempt: _Attempt, place: Path, code: int) -> dict[str, Any] | None:
-    try:
-        report: dict[str, Any] = json.loads((place / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        said = (place / "output.txt").read_text(encoding="utf-8", errors="replace")
-        name = attempt.target if attempt.rogue is None else attempt.rogue.name
-        print(f"{name}: no report: {error!r} (exit {code})\n{said}", file=sys.stderr)
-        return None
-    return report
+            lab.stop()
 
 
 def _line(row: Row) -> str:
@@ -298,6 +280,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--target", action="append", help="only rogues of this target")
     parser.add_argument("--output", metavar="FILE", help="write the matrix there as JSON, and as HTML beside it")
     parser.add_argument("--whole", action="store_true", help="every test for every rogue")
+    parser.add_argument("--schemathesis", action="store_true", help="and schemathesis alone, for comparison")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
     parser.add_argument("names", nargs="*", help="only these rogues")
     try:
@@ -324,12 +307,18 @@ def main(arguments: Sequence[str]) -> int:
     for row in matrix(chosen, suite_options, options.jobs, whole=options.whole):
         rows.append(row)
         print(_line(row), flush=True)
+    if options.schemathesis:
+        alone = dict(baseline(chosen, options.jobs))
+        rows = [replace(row, schemathesis=alone.get(row.name)) for row in rows]
+        found, cases = sum(each.caught for each in alone.values()), sum(each.cases for each in alone.values())
+        spent = sum(each.seconds for each in alone.values())
+        print(f"schemathesis alone: {found} of {len(alone)} caught, {cases / max(spent, 1):.0f} cases/s, {spent:.0f} s")
     order = [rogue.name for rogue in chosen]
     rows.sort(key=lambda row: order.index(row.name))
     if options.output:
         path = Path(options.output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = [asdict(row) for row in rows]
+        table = [{key: value for key, value in asdict(row).items() if value is not None} for row in rows]
         path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
         path.with_suffix(".html").write_text(html.matrix(table), encoding="utf-8")
     caught, named = sum(row.caught for row in rows), sum(row.named for row in rows)

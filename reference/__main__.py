@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +26,14 @@ MakeDatabases = Callable[[Sequence[str]], Mapping[str, str]]
 
 
 class Files(NamedTuple):
-    """What a world writes, if anything."""
+    """What a world writes and reads, if anything."""
 
     trace: Path | None
     """Which methods are called."""
     access_log: Path | None
     """The backend's requests."""
+    mutant: Path | None
+    """What it does otherwise."""
 
 
 def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases | None = None) -> int:
@@ -40,6 +43,7 @@ def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases |
     """
     parser = argparse.ArgumentParser(prog="python -m reference", description="Run the reference system.")
     parser.add_argument("--rogue", metavar="NAME", help="run it with this one fault")
+    parser.add_argument("--mutant", metavar="FILE", type=Path, help="run it with this change, of reference.mutation")
     parser.add_argument("--list-rogues", action="store_true", help="print the rogues and stop")
     parser.add_argument(
         "--only", metavar="SERVICE", action="append", choices=SERVICES, help="run this service only (repeatable)"
@@ -57,7 +61,10 @@ def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases |
     parser.add_argument("--json", action="store_true", help="print JSON on one line instead of an environment file")
     parser.add_argument("--trace", metavar="FILE", type=Path, help="write down which methods are called, and when")
     parser.add_argument("--prefork", metavar="SOCKET", help="serve worlds as they are asked for on this Unix socket")
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has said why
+        return 4 if stop.code else 0
     if options.list_rogues:
         return list_rogues(options.json)
     if options.prefork:
@@ -74,7 +81,7 @@ def main(arguments: Sequence[str] | None = None, make_databases: MakeDatabases |
             raise ValueError("--access-log is the backend's, which --only leaves out")
     except ValueError as error:
         return usage_error(str(error))
-    files = Files(options.trace, options.access_log)
+    files = Files(options.trace, options.access_log, options.mutant)
     serve = partial(serve_world, services, options.rogue, trr_api_url, vision_url, options.json, files)
     return run(services, options.database_url, serve) if make_databases is None else serve(make_databases)
 
@@ -83,8 +90,12 @@ def http_url(option: str, text: str | None) -> str | None:
     """The http(s) URL that an option gives, without a slash at its end; raises ValueError."""
     if text is None:
         return None
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(f"{option}: {text!r} is no http(s) URL")
     return text.rstrip("/")
 
@@ -109,6 +120,7 @@ def list_rogues(as_json: bool) -> int:
                 "target": rogue.target,
                 "breaks": rogue.breaks,
                 "summary": rogue.summary,
+                "profile": rogue.profile,
                 "overrides": overridden(rogue.implementation, true[rogue.target]),
             }
             for rogue in ROGUES.values()
@@ -145,6 +157,7 @@ def serve_world(
     make_databases: MakeDatabases,
 ) -> int:
     """Print the environment once all services answer, and serve until told to stop."""
+    from reference import mutation
     from reference.database import DatabaseError
     from reference.serving import serve
     from reference.tracing import notebook
@@ -152,6 +165,8 @@ def serve_world(
 
     try:
         rogue = find_rogue(rogue_name, services)
+        if files.mutant is not None:
+            mutation.apply(files.mutant)
         databases = make_databases(services)
     except (KeyError, DatabaseError) as error:
         return usage_error(error.args[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
+import time
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.lab import LISTENERS, UNSCRIPTED, Lab, LabProcess, answers
+from conformance.lab.addresses import normal
 from conformance.lab.answers import Answer
+from conformance.media import same_address
 from conformance.pages import PageImage, Site, html_page
 from conformance.pictures import picture
 
@@ -124,6 +127,20 @@ def test_head_that_hangs(site: Site) -> None:
         HTTP.head(url, timeout=0.05)
     assert HTTP.get(url).content == PICTURE
     assert [call.method for call in site.fetches(url, method="HEAD")] == ["HEAD"]
+
+
+@pytest.mark.parametrize(
+    "answer", [answers.hold(), answers.stream([answers.gate()]), answers.stream([b"1"], end="hold")]
+)
+def test_what_hangs_is_over_when_its_client_leaves(site: Site, answer: Answer) -> None:
+    url = serve(site, answer)
+    with pytest.raises(httpx.ReadTimeout):
+        HTTP.get(url, timeout=0.05)
+    deadline = time.monotonic() + 5
+    while (call := site.fetches(url)[0]).ended is None and time.monotonic() < deadline:
+        pass
+    assert call.ended is not None
+    assert not call.completed
 
 
 def test_queries_and_encodings(site: Site) -> None:
@@ -292,6 +309,22 @@ def test_a_pause_ends_what_is_held(site: Site) -> None:
     site.origin.resume("page_origin")
     site.origin.release(url)
     assert HTTP.get(url).content == b"12"
+
+
+@pytest.mark.parametrize(
+    "url, spelling",
+    [
+        ("http://pages.example:80", "http://pages.example"),
+        ("https://Pages.Example:443/lab/", "https://pages.example/lab"),
+        ("HTTP://pages.example:443", "http://pages.example:443"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("http://[::80]:8080", "http://[::80]:8080"),
+        ("http://pages.example:", "http://pages.example"),
+    ],
+)
+def test_addresses_are_spelled_as_url_libraries_do(url: str, spelling: str) -> None:
+    assert normal(url) == spelling
+    assert same_address(f"{url.rstrip('/')}/a.png#b", f"{spelling}/a.png")
 
 
 def test_only_what_is_named_is_started() -> None:

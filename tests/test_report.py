@@ -244,3 +244,13 @@ def test_the_matrix_of_rogues_shows_the_missed_first() -> None:
     order = ["Missed (1)", "quiet", "Caught, but not named (1)", "loud", "Caught and named (1)", "good"]
     positions = [page.text.index(word) for word in order]
     assert positions == sorted(positions)
+    assert "Schemathesis" not in page.text
+
+
+def test_the_matrix_of_rogues_shows_the_baseline_where_it_was_measured() -> None:
+    row = {"target": "app", "breaks": ["PRX-01"], "failed": ["PRX-01"], "caught": True, "named": True, "seconds": 1.5}
+    measured = {"caught": False, "cases": 70, "seconds": 9.5}
+    page = Page(html.matrix([{"name": "both", "schemathesis": measured, **row}, {"name": "ours", **row}]))
+    assert page.open == []
+    assert "found 0 of 1, with 70 requests" in " ".join(page.text.split())
+    assert page.text.index("both") < page.text.index("missed") < page.text.index("9.5") < page.text.index("ours")

@@ -61,7 +61,8 @@ class Lab:
             address = ipaddress.ip_address(parts.hostname or "")
         except ValueError:
             return self.origin_url
-        return f"{parts.scheme}://localhost:{parts.port or 80}{parts.path}" if address.is_loopback else None
+        port = "" if parts.port is None else f":{parts.port}"
+        return f"{parts.scheme}://localhost{port}{parts.path}" if address.is_loopback else None
 
     @property
     def vision_url(self) -> str:

@@ -6,11 +6,29 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from conformance.lab.server import BACKLOG, bind
 
 LISTENERS = ("stub_backend", "page_origin", "stub_vision")
 LOOPBACK = "127.0.0.1:0"
+
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def normal(url: str) -> str:
+    """The one spelling that URL libraries leave as it is, for addresses below it are compared as text.
+
+    Scheme and host in lower case, no port where it is the scheme's own, no slash at the end.
+    """
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, authority(parts), parts.path, "", "")).rstrip("/")
+
+
+def authority(parts: SplitResult) -> str:
+    """Whom an address names, in lower case, and the port where it is not the scheme's own."""
+    return parts.netloc.lower().removesuffix(_DEFAULT_PORTS.get(parts.scheme, "")).removesuffix(":")
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,7 @@ class Address:
             raise
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         shown = f"[{reachable}]" if ":" in reachable else reachable
-        return cls((url or f"http://{shown}:{chosen}").rstrip("/"), tuple(sockets))
+        return cls(normal(url or f"http://{shown}:{chosen}"), tuple(sockets))
 
     @staticmethod
     def all_as_json(addresses: Mapping[str, Address]) -> str:

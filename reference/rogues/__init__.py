@@ -26,6 +26,8 @@ class Rogue:
     breaks: tuple[str, ...]
     summary: str
     implementation: type[Any]
+    profile: str = "default"
+    """The suite's profile that it takes to notice: `thorough` where every other has not the time."""
 
 
 _registry: dict[str, Rogue] = {}
@@ -41,8 +43,8 @@ def find(name: str) -> Rogue:
     return ROGUES[name]
 
 
-def rogue(breaks: list[str]) -> Callable[[S], S]:
-    """Register the decorated class as a rogue that breaks these clauses, the main one first."""
+def rogue(breaks: list[str], profile: str = "default") -> Callable[[S], S]:
+    """Register the decorated class as a rogue that breaks these clauses, the main one first; see `Rogue.profile`."""
 
     def register(implementation: S) -> S:
         name = re.sub(r"(?<!^)(?=[A-Z])", "-", implementation.__name__).lower()
@@ -55,7 +57,8 @@ def rogue(breaks: list[str]) -> Callable[[S], S]:
         # Each module of rogues is called after its target; the media workflow is the backend's.
         module = implementation.__module__.rpartition(".")[2]
         target = "backend" if module.startswith("media_") else module
-        _registry[name] = Rogue(name, target, tuple(breaks), implementation.__doc__.strip(), implementation)
+        summary = implementation.__doc__.strip()
+        _registry[name] = Rogue(name, target, tuple(breaks), summary, implementation, profile)
         return implementation
 
     return register

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,7 +18,7 @@ import jwt
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
-from reference.access import Connection
+from reference.access import Connection, Settings
 from reference.backend import Backend
 from reference.fetching import Fetched, FetchError
 from reference.media import (
@@ -271,6 +273,22 @@ class FailedProbeFailsThePreview(Backend):
             return self.stated_length(answer)
 
 
+class _Patient(Backend):
+    """Has no time limit for what others serve but those of its decisions."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.client.timeout = httpx.Timeout(None)
+
+
+@rogue(breaks=["PRE-03"], profile="thorough")
+class SizesAreWaitedFor(_Patient):
+    """Waits for the size of an image as long as its origin takes."""
+
+    def looking(self, deadline: float) -> asyncio.Timeout:
+        return asyncio.timeout(None)
+
+
 # PRE-04: sizes in pixels
 
 
@@ -507,6 +525,29 @@ class UnreachablePagesInSilence(Backend):
             return Response(status_code=400)
 
 
+@rogue(breaks=["PRE-08"], profile="thorough")
+class PagesAreWaitedFor(_Patient):
+    """Waits a day for a page."""
+
+    page_timeout_s = 86_400.0
+
+
+@rogue(breaks=["PRE-08"], profile="thorough")
+class OnlyTheHeadIsTimed(PagesAreWaitedFor):
+    """Gives up what is not answered in time, and waits a day for the body of a page that is."""
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        try:
+            async with asyncio.timeout(Backend.page_timeout_s) as limit, super().open(method, url, headers) as answer:
+                limit.reschedule(None)
+                yield answer
+        except TimeoutError as error:
+            raise FetchError(f"{url} is not answered in time") from error
+
+
 @rogue(breaks=["PRE-09"])
 class SchemesAreCorrected(Backend):
     """Puts http in front of whatever stands after the colon."""
@@ -678,6 +719,16 @@ class AssetsOnlyWhereThereAreSome(_Answered):
 
     def answer(self, summary: Mapping[str, Any]) -> Response:
         return self.json({name: value for name, value in summary.items() if name != "assets" or value})
+
+
+@rogue(breaks=["IMP-01"])
+class NothingToImportIsOneError(_Answered):
+    """Answers 200 with one error for all, where none of the images could be had."""
+
+    def answer(self, summary: Mapping[str, Any]) -> Response:
+        if summary["errors"] and not (summary["imported"] or summary["skipped_duplicates"]):
+            return self.json({"error": "none of the images could be imported"})
+        return self.json(summary)
 
 
 @rogue(breaks=["IMP-01"])
@@ -991,6 +1042,14 @@ class AddressOfTheHostedCopy(_Told):
 
     def told(self, order: Order, outcome: Outcome, data: dict[str, Any]) -> Mapping[str, Any]:
         return data | ({"url": outcome.asset.hosted_url} if outcome.asset is not None else {})
+
+
+@rogue(breaks=["SSE-03"])
+class AddressesWithoutTheirQuery(_Told):
+    """Tells the end of an image under its address up to the question mark."""
+
+    def told(self, order: Order, outcome: Outcome, data: dict[str, Any]) -> Mapping[str, Any]:
+        return data | {"url": data["url"].partition("?")[0]}
 
 
 @rogue(breaks=["SSE-03", "SSE-06", "SSE-07"])

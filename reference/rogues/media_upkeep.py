@@ -870,6 +870,16 @@ class FirstCountStays(_KeepsSome):
 
 
 @rogue(breaks=["CNT-01"])
+class RecountIsKeptBeside(Backend):
+    """Keeps a new count under another name, and goes by the old one."""
+
+    async def store_metadata(self, asset: Asset, metadata: Mapping[str, Any]) -> None:
+        if "people_count" in metadata and self.stored_count(asset) is not None:
+            metadata = {"people_recount": metadata["people_count"]}
+        await super().store_metadata(asset, metadata)
+
+
+@rogue(breaks=["CNT-01"])
 class ZeroIsNoCount(_KeepsSome):
     """Does not store that there is nobody."""
 
@@ -951,6 +961,14 @@ class CountFailureIsSilent(_OtherFailure):
 
     async def failed(self, request: Request, asset_id: str, failure: HTTPException) -> Response:
         return Response(status_code=502)
+
+
+@rogue(breaks=["CNT-03"])
+class CountFailureNamesTheAsset(_OtherFailure):
+    """Answers 502 with the asset's id, and not a word of what went wrong."""
+
+    async def failed(self, request: Request, asset_id: str, failure: HTTPException) -> Response:
+        return self.json({"asset_id": asset_id, "people_count": None, "detail": None}, 502)
 
 
 @rogue(breaks=["CNT-03"])
@@ -1071,6 +1089,14 @@ class FailedDetectionSaysNothing(_OtherDetection):
 
 
 @rogue(breaks=["TXT-01"])
+class FailedDetectionIsOk(_OtherDetection):
+    """Answers 502 with the message `OK`."""
+
+    def undetected(self, asset_id: str, failure: HTTPException) -> Response:
+        return self.json({"detail": "OK"}, 502)
+
+
+@rogue(breaks=["TXT-01"])
 class ForcedDetectionIsNotTold(_OtherDetection):
     """Hides the detector's failure where it is to look again."""
 
@@ -1181,6 +1207,26 @@ class PurgeOfThePage(Purge):
     def select(self, season_id: UUID, page_url: str) -> Sequence[Import]:
         seasons = self.connection.execute("select id from core.seasons").fetchall()
         return [found for (each,) in seasons for found in super(PurgeOfThePage, self).select(each, page_url)]
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeOfSharedImages(Purge):
+    """Deletes the assets of a season's imports, whoever else has them."""
+
+    def orphans(self, imports: Sequence[Import]) -> Sequence[UUID]:
+        return list(dict.fromkeys(found.media_asset_id for found in imports))
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeSweepsUp(Purge):
+    """Deletes, along with the imports, every asset that nobody has."""
+
+    def delete(self, imports: Sequence[Import], orphans: Sequence[UUID]) -> None:
+        super().delete(imports, orphans)
+        self.connection.execute(
+            "delete from core.media_assets where not exists"
+            " (select from core.media_links where media_asset_id = media_assets.id)"
+        )
 
 
 @rogue(breaks=["PUR-02"])

@@ -339,6 +339,7 @@ PERSONALITIES: Mapping[str, Personality] = {
             skips_excluded=False,
             caption=Caption.WITHOUT_NAME,
             deletes_silently=True,
+            refuses_hopeless_imports=True,
             vision_mode=None,
             stream=StreamStyle(
                 line_ends=("\r",),

@@ -35,6 +35,7 @@ class Fault(Enum):
     NO_PAGE = 400, "The page could not be fetched."
     NO_HTML = 400, "There is no web page at that address."
     BAD_IMPORT = 422, "The body is no JSON object that names images, their kinds and whom they are for."
+    NO_IMAGES = 424, "None of the images could be fetched."
     UNKNOWN_ENTITY = 404, "There is no such season, show or person."
     UNKNOWN_ASSET = 404, "The media asset does not exist."
     ASSET_GONE = 404, "The media asset was deleted."

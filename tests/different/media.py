@@ -132,6 +132,7 @@ class MediaStyle:
     links_show_of_season: bool = False
     skips_excluded: bool = True
     answers_duplicates: bool = False
+    refuses_hopeless_imports: bool = False
     contexts_have_alt: bool = False
     caption: Caption = Caption.WHOLE
     matches_names: Callable[[str, str], bool] = field(default=lambda name, text: is_named(name, text))
@@ -380,7 +381,10 @@ class Media:
 
     def import_all(self, job: Job) -> JsonObject:
         article = self._article(job)
-        return self._summary([self._import_one(job, order, article) for order in job.orders])
+        outcomes = [self._import_one(job, order, article) for order in job.orders]
+        if self.style.refuses_hopeless_imports and all(outcome.status == "error" for outcome in outcomes):
+            refuse(Fault.NO_IMAGES)
+        return self._summary(outcomes)
 
     def _article(self, job: Job) -> Article:
         if not self.style.tags_all_kinds and not any(order.kind == "cast" for order in job.orders):
@@ -615,11 +619,20 @@ class Media:
             return []
         with self.catalog.lock:
             links = self.catalog.owned.get(Entity("season", season.id), ())
-            found = {link.asset.id: link.asset for link in links if link.asset.page_url == page_url}
+            found = {
+                link.asset.id: link.asset
+                for link in links
+                if link.asset.page_url == page_url and self._is_of_nobody_else(season, link.asset)
+            }
             if execute:
                 for asset in found.values():
                     self.catalog.remove(asset)
         return list(found)
+
+    def _is_of_nobody_else(self, season: Season, asset: Asset) -> bool:
+        """Whether an asset is linked to a season, and at most to its show besides."""
+        own = (Entity("season", season.id), Entity("show", season.show_id))
+        return all(link.owner in own for link in self.catalog.links_of(asset))
 
     # Counts
 

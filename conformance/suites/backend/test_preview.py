@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from conformance.lab import Answer, answers
 from conformance.media import Entity, Media, Preview, is_integer, read_preview
 from conformance.pages import Dated, PageImage, Site, html_page
 from conformance.pictures import picture
+from conformance.plugin import Run
 from conformance.suites.backend.orders import ENTITY_TYPES, entity_of, excluded, require_on_the_list
 from conformance.suites.backend.upkeep import few
 
@@ -37,6 +39,19 @@ def offers(preview: Preview, images: Sequence[PageImage], *, clause: str | None 
             actual=[candidate.url for candidate in preview.candidates],
             exchange=preview.exchange,
         )
+
+
+PATIENCE_S = 75.0
+"""How long a preview may take where somebody never answers: up to a minute is a reasonable limit of a target's own."""
+
+
+def waited_for(run: Run, media: Media, url: str) -> Exchange:
+    """A preview that has more time than any other request."""
+    client = run.client(PATIENCE_S)
+    try:
+        return client.send(media.request("POST", media.preview_url, body=json.dumps({"url": url}).encode()))
+    finally:
+        client.close()
 
 
 # --- PRE-01: the shape -----------------------------------------------------------------------------------------------
@@ -287,24 +302,45 @@ def test_failing_size_probe_does_not_fail_the_preview(media: Media) -> None:
     sound = site.image(None, answers.image(data))
     broken = [site.image(None, make(data), head=make(data)) for make in BROKEN_PROBES.values()]
     exchange = media.preview(site.page([*broken[:4], sound, *broken[4:]]))
+    offers_the_sound(exchange, sound, len(data), what="images that cannot be fetched")
+
+
+def offers_the_sound(exchange: Exchange, sound: PageImage, length: int, *, what: str) -> None:
+    """Beside images that are at fault, a sound one is offered with its size, or without any."""
+    __tracebackhide__ = True
     if exchange.response is None or exchange.status != 200:
-        raise Violation(
-            "images that cannot be fetched make the preview fail",
-            expected="200",
-            actual=exchange.outcome(),
-            exchange=exchange,
-        )
+        raise Violation(f"{what} make the preview fail", expected="200", actual=exchange.outcome(), exchange=exchange)
     preview = read_preview(exchange)
     candidate = preview.find(sound.url)
     if preview.error or candidate is None:
         raise Violation(
-            "images that cannot be fetched cost the preview a sound one",
-            expected=sound.url,
-            actual=dict(preview.raw),
-            exchange=exchange,
+            f"{what} cost the preview a sound one", expected=sound.url, actual=dict(preview.raw), exchange=exchange
         )
-    if candidate.raw.get("bytes") not in (None, len(data)):
-        raise wrong_size(sound.url, candidate.raw.get("bytes"), [len(data)], exchange)
+    if candidate.raw.get("bytes") not in (None, length):
+        raise wrong_size(sound.url, candidate.raw.get("bytes"), [length], exchange)
+
+
+HANGING_IMAGES: Mapping[str, Callable[[bytes], Answer]] = {
+    "silence": lambda data: answers.hold(),
+    "half an image": lambda data: answers.stream([data[:99], answers.gate(), data[99:]], answers.PNG),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.clause("PRE-03")
+@pytest.mark.parametrize("name", HANGING_IMAGES)
+def test_size_probe_without_an_answer_does_not_fail_the_preview(run: Run, media: Media, name: str) -> None:
+    """The same where an image's server goes silent: the look at it is given up."""
+    site = media.site()
+    data = picture(f"{site.key} sound")
+    hanging = site.image(None, HANGING_IMAGES[name](picture(f"{site.key} hanging")))
+    sound = site.image(None, answers.image(data))
+    page = site.page([hanging, sound])
+    try:
+        exchange = waited_for(run, media, page)
+    finally:
+        site.origin.release(hanging.url)
+    offers_the_sound(exchange, sound, len(data), what=f"images that never come ({name})")
 
 
 PIXELS = ("1200", "100%", "auto", "1200px", "", "0", "-1", "640.5", "1e3", "١٢٠٠", "9" * 30)
@@ -512,7 +548,7 @@ def is_told(exchange: Exchange, what: str) -> None:
             said = exchange.answer.json()
         except ValueError:
             said = exchange.answer.text[:200]
-        if isinstance(said, dict) and isinstance(said.get("error"), str) and said["error"].strip():
+        if isinstance(said, dict) and isinstance(said.get("error"), str) and expect.is_message(said["error"]):
             return
     elif exchange.response is not None and 400 <= exchange.status < 500:
         if expect.has_message(exchange):
@@ -526,6 +562,26 @@ def is_told(exchange: Exchange, what: str) -> None:
 def test_page_that_is_none_is_told(media: Media, name: str) -> None:
     """An unreachable page, a 404, or a page that is no HTML → a 4xx with a message, or a 200 whose `error` says so."""
     is_told(media.preview(NO_PAGES[name](media.site())), f"a page that is none ({name})")
+
+
+HANGING_PAGES: Mapping[str, Answer] = {
+    "silence": answers.hold(),
+    "headers and then silence": answers.stream([answers.gate()], "text/html; charset=utf-8"),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.clause("PRE-08")
+@pytest.mark.parametrize("name", HANGING_PAGES)
+def test_page_that_never_comes_is_told(run: Run, media: Media, name: str) -> None:
+    """The same, within a bound, for a page whose server takes the request and goes silent."""
+    site = media.site()
+    page = site.page(answer=HANGING_PAGES[name])
+    try:
+        exchange = waited_for(run, media, page)
+    finally:
+        site.origin.release(page)
+    is_told(exchange, f"a page that never comes ({name})")
 
 
 OTHER_SCHEMES: Mapping[str, Callable[[Site], str]] = {

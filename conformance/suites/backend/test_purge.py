@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -37,15 +37,30 @@ class Imports:
     entity: Entity
     entities: tuple[Entity, ...]
     """Whoever has any of them."""
+    shared: str | None = None
+    """Asset id, among those that are kept, of an image that the season has and others have, too."""
 
     def look(self, tables: CoreTables) -> Look:
-        """All of it."""
-        return tables.look(assets=[*self.doomed, *self.kept], entities=[e.entity_id for e in self.entities])
+        """All of it, but what becomes of the season's part in an image that it shares: the others keep theirs."""
+        look = tables.look(assets=[*self.doomed, *self.kept], entities=[e.entity_id for e in self.entities])
+        own = {normal_id(self.entity.entity_id), normal_id(self.season["show_id"])}
+        return replace(
+            look,
+            assets=tuple({"id": row["id"]} if row["id"] == self.shared else row for row in look.assets),
+            links=tuple(
+                row
+                for row in look.links
+                if row["media_asset_id"] != self.shared or normal_id(str(row["entity_id"])) not in own
+            ),
+        )
 
 
 @contextmanager
-def imports(media: Media) -> Iterator[Imports]:
-    """Imports of a season from a page; from other pages, and from the page for another show's season and a person."""
+def imports(media: Media, *, sharing: bool = False) -> Iterator[Imports]:
+    """Imports of a season from a page; from other pages, and from the page for another show's season and a person.
+
+    Where `sharing`, all three have one image of the page: the season was the last to import it.
+    """
     site = media.site()
     with media.show() as show, media.show() as other, media.person() as person, media.asset(hosted=True) as asset:
         images = [site.image() for _ in range(COUNT)]
@@ -71,6 +86,9 @@ def imports(media: Media) -> Iterator[Imports]:
             kept[normal_id(media.stored(show.season, site.page([image], name=name), image.url))] = what
         for what, entity in (("another show's season", other.season), ("a person", person)):
             kept[normal_id(media.stored(entity, page, site.image().url))] = f"an import for {what}"
+        shared = shared_image(media, page, site.image().url, (other.season, person, show.season)) if sharing else None
+        if shared is not None:
+            kept[shared] = "what another show's season and a person have of an image that they share with the season"
         yield Imports(
             {"show_id": show.show_id, "season_number": show.season_number, "page_url": page},
             page,
@@ -78,7 +96,24 @@ def imports(media: Media) -> Iterator[Imports]:
             kept,
             show.season,
             (show.season, show.show, other.season, other.show, person),
+            shared,
         )
+
+
+def shared_image(media: Media, page: str, url: str, entities: Sequence[Entity]) -> str:
+    """Imports an image for one entity after the other: the id of its asset. A target may link the first alone."""
+    first, *others = entities
+    asset_id = normal_id(media.stored(first, page, url))
+    for entity in others:
+        final = media.final(entity, page, url)
+        if final.status != "duplicate" or normal_id(str(final.media_asset_id)) != asset_id:
+            raise PremiseBroken(
+                "IMP-03",
+                "the same image for somebody else is no duplicate of its asset",
+                expected=f"a duplicate of {asset_id}",
+                actual=dict(final.event.members),
+            )
+    return asset_id
 
 
 def says_all(run: PurgeRun, rows: Sequence[Row]) -> bool:
@@ -135,7 +170,7 @@ def test_dry_run_changes_nothing_and_says_what(media: Media, tables: CoreTables,
 def test_execute_deletes_exactly_the_imports(media: Media, tables: CoreTables, purge: Purge) -> None:
     """With `--execute`: the season's imports from the page, no other asset or link; no exclusion; nothing twice."""
     tables.look()
-    with imports(media) as given:
+    with imports(media, sharing=True) as given:
         before = given.look(tables)
         elsewhere = given.season | {"season_number": given.season["season_number"] + 1}
         run = purge.run(**elsewhere, execute=True)

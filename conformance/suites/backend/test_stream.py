@@ -115,6 +115,15 @@ def test_one_image_is_told_whole(media: Media, fate: Fate) -> None:
         told_of(media, order).judge("SSE-03", "SSE-06")
 
 
+@pytest.mark.clause("SSE-03")
+def test_images_that_differ_in_their_query_are_told_apart(media: Media) -> None:
+    """An image's own `url` is the whole of it, as it was sent."""
+    site = media.site()
+    urls = [site.image(f"photo.png?id={number}&size=large").url for number in (1, 2)]
+    with media.person() as person:
+        media.told(person, site.page(), [image_order(url) for url in urls]).judge("SSE-03")
+
+
 # --- SSE-04: the asset -----------------------------------------------------------------------------------------------
 
 

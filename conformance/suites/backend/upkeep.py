@@ -11,6 +11,7 @@ from uuid import UUID
 
 import hypothesis
 
+from conformance import expect
 from conformance.core_tables import CoreTables, Look, Row, texts
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
@@ -53,15 +54,6 @@ def words_of(text: str) -> list[str]:
 # --- what other teams need to see -----------------------------------------------------------------------------------
 
 
-def has_message(exchange: Exchange) -> bool:
-    """Whether a body says something: some text in its JSON, or any text that is no JSON."""
-    try:
-        said = list(texts(exchange.answer.json()))
-    except ValueError:
-        said = [exchange.answer.text]
-    return any(text.strip() for text in said)
-
-
 def fails_aloud(exchange: Exchange, *, clause: str, what: str) -> None:
     """The answer is a non-2xx (and no redirect) with a message."""
     __tracebackhide__ = True
@@ -73,7 +65,7 @@ def fails_aloud(exchange: Exchange, *, clause: str, what: str) -> None:
             actual=f"{exchange.outcome()} {exchange.answer.text[:200]}".strip(),
             exchange=exchange,
         )
-    if not has_message(exchange):
+    if not expect.has_message(exchange):
         raise Violation(
             f"{what} was refused without a message",
             clause=clause,

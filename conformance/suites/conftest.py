@@ -1,4 +1,4 @@
-"""What the app's suite asks of pytest."""
+"""What every target's suite asks of pytest."""
 
 from __future__ import annotations
 

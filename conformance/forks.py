@@ -1,0 +1,123 @@
+"""Many runs of the suite from one start: each is a fork of this process, and its reference a fork of a waiting one."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from conformance import bundled
+from conformance.errors import TargetUnreachable
+
+LIMIT_S = 900
+"""What one of them may take."""
+
+
+class Work(Protocol):
+    """Something to do in a fork."""
+
+    @property
+    def label(self) -> str:
+        """What it is about, for messages."""
+
+    def run(self, place: Path) -> int:
+        """Does it, leaves `report.json` in the folder, and returns an exit code."""
+
+
+AnyWork = TypeVar("AnyWork", bound=Work)
+
+
+def preload() -> None:
+    """Imports what every run does once, before the forks."""
+    for module in ("conformance.plugin", "conformance.fixtures", "conformance.strategies", "schemathesis", "psycopg"):
+        importlib.import_module(module)
+
+
+@contextmanager
+def prefork() -> Iterator[str]:
+    """A reference that the runs' own are forked from: the address of its socket."""
+    with tempfile.TemporaryDirectory(prefix="trr-prefork-") as folder:
+        path = str(Path(folder) / "socket")
+        process = subprocess.Popen(
+            bundled.command("--prefork", path),
+            env=bundled.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where rogues crash, as some are to
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            if not process.stdout.readline():
+                raise TargetUnreachable("the bundled reference did not start")
+            yield path
+        finally:
+            process.terminate()
+            process.wait()
+
+
+class Forks(Generic[AnyWork]):
+    """Work that waits for its turn, each in a fork of this process."""
+
+    def __init__(self, folder: Path, jobs: int) -> None:
+        self.waiting: deque[AnyWork] = deque()
+        """May be added to while they run."""
+        self._folder, self._jobs = folder, jobs
+        self._started = 0
+
+    def run(self) -> Iterator[tuple[AnyWork, dict[str, Any] | None, float]]:
+        """Each when it is done, with its report (None where it left none) and its seconds."""
+        running: dict[int, tuple[AnyWork, Path, float]] = {}
+        while self.waiting or running:
+            while self.waiting and len(running) < self._jobs:
+                work = self.waiting.popleft()
+                self._started += 1
+                place = self._folder / str(self._started)
+                place.mkdir()
+                running[_fork(work, place)] = work, place, time.monotonic()
+            pid, status = os.wait()
+            if pid not in running:  # the preforking reference has ended: every run says so
+                continue
+            work, place, started = running.pop(pid)
+            yield work, _read_report(work, place, os.waitstatus_to_exitcode(status)), time.monotonic() - started
+            shutil.rmtree(place)
+
+
+def _fork(work: Work, place: Path) -> int:
+    """Starts it in a fork; its output and its report come to lie at `place`."""
+    sys.stdout.flush()
+    if pid := os.fork():
+        return pid
+    code = 3
+    try:
+        signal.alarm(LIMIT_S)  # ends a run that hangs
+        output = os.open(place / "output.txt", os.O_WRONLY | os.O_CREAT)
+        for number in (1, 2):
+            os.dup2(output, number)
+        code = work.run(place)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _read_report(work: Work, place: Path, code: int) -> dict[str, Any] | None:
+    try:
+        report: dict[str, Any] = json.loads((place / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        said = (place / "output.txt").read_text(encoding="utf-8", errors="replace")
+        print(f"{work.label}: no report: {error!r} (exit {code})\n{said}", file=sys.stderr)
+        return None
+    return report

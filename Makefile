@@ -21,7 +21,7 @@ selection = $(if $(TARGET),--target $(TARGET)) $(if $(ENV),--env $(ENV)) $(if $(
 	$(if $(BACKEND_URL),--backend-url $(BACKEND_URL)) $(if $(APP_URL),--app-url $(APP_URL)) \
 	$(if $(SCREENALYTICS_URL),--screenalytics-url $(SCREENALYTICS_URL))
 
-.PHONY: conformance test rogues bench contracts lint clean
+.PHONY: conformance test rogues mutants bench contracts lint clean
 
 ## check a target: the bundled reference, or TARGET=… ENV_FILE=…, or BACKEND_URL=…; more options in ARGS
 conformance: $(READY)
@@ -34,6 +34,10 @@ test: $(READY)
 ## run every rogue against the suite
 rogues: $(READY)
 	$(BIN)/trr-conformance rogues --run --output build/rogues.json $(ARGS)
+
+## change the reference's code at a few hundred places, and see which changes the suite does not notice; resumable
+mutants: $(READY)
+	$(BIN)/python -m conformance.mutants $(ARGS)
 
 ## measure
 bench: $(READY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,9 @@ from uuid import UUID
 import httpx
 
 import contracts
-from conformance import bundled
+from conformance import baseline, bundled, environment
 from conformance.fallback import Fallback, Outcome, PhotosCall
+from conformance.lab import LabProcess
 from conformance.trace.generate import generate
 
 
@@ -222,7 +224,7 @@ def measure_trace(
 ) -> dict[str, Any]:
     """`trr-conformance trace` over a generated log, its verdicts held to the known answers, next to `grep -c photos`.
 
-    Both are whole commands, in turn, the best of three; the peak is the process's own, also for a tenth of the log.
+    Both are whole commands, in turn, the best of three; the peak is of the process, also for a tenth of the log.
     """
     with tempfile.TemporaryDirectory(prefix="trr-bench-") as folder:
         path, tenth = Path(folder) / "access.log", Path(folder) / "tenth.log"
@@ -268,43 +270,78 @@ class _Watched(NamedTuple):
 def _watched(command: Sequence[str]) -> _Watched:
     """Runs a command; it may say by its exit code what it found."""
     started = time.perf_counter()
+    output, peak_bytes = bytearray(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=bundled.variables()) as process:
         assert process.stdout is not None
-        output = process.stdout.read()
+        while True:
+            readable, _, _ = select.select([process.stdout], [], [], 0.005)
+            peak_bytes = max(peak_bytes, _high_water(process.pid))
+            if readable:
+                if not (chunk := os.read(process.stdout.fileno(), 65536)):
+                    break
+                output += chunk
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     wall_s = time.perf_counter() - started
-    # Linux counts in KiB, macOS in bytes
-    peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return _Watched(wall_s, usage.ru_utime + usage.ru_stime, peak_bytes, output)
+    return _Watched(wall_s, usage.ru_utime + usage.ru_stime, peak_bytes, bytes(output))
 
 
-def _told(row: dict[str, Any]) -> str:
-    if row["name"] == "trace":
-        return (
-            f"trace: {row['lines']} lines ({row['mib']} MiB), "
-            f"{row['photo_calls']} photos calls of {row['people']} people, "
-            f"{row['broken_lines']} broken, in {row['seconds']} s, {row['lines_per_s']} lines/s, "
-            f"{row['peak_mib']} MiB at the most ({row['peak_mib_of_a_tenth']} MiB for a tenth); "
-            f"grep -c photos {row['grep_s']} s, ratio {row['ratio_to_grep']}, in CPU time {row['cpu_ratio_to_grep']}"
-        )
-    if row["name"] == "automaton":
-        return (
-            f"automaton: {row['calls']} calls of {row['people']} people in {row['seconds']} s, "
-            f"{row['calls_per_s']} calls/s, {row['peak_mib']} MiB at the most"
-        )
-    if row["name"] == "schema pairs":
-        return (
-            f"schema pairs: {row['pairs']}, median {row['median_ms']} ms, 95 in 100 within {row['p95_ms']} ms, "
-            f"{row['max_ms']} ms at the most"
-        )
+def _high_water(pid: int) -> int:
+    """The most memory that a running process has had, in bytes; 0 where the system does not say.
+
+    Not `ru_maxrss`, which begins with what its parent had when it was forked.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+def measure_schemathesis() -> dict[str, Any]:
+    """Schemathesis alone over the backend's OpenAPI fragment: what each of its cases takes."""
+    lab = LabProcess()
+    reference = bundled.BundledReference(extra=["--only", "backend", "--vision-url", lab.urls["stub_vision"]])
+    try:
+        with tempfile.TemporaryDirectory(prefix="trr-bench-") as folder:
+            found = baseline.find("backend", environment.resolve(reference.source), Path(folder))
+    finally:
+        reference.stop()
+        lab.stop()
+    return {"name": "schemathesis alone", "cases": found["cases"], "seconds": found["seconds"]}
+
+
+COLUMNS = ("what", "how much", "seconds", "rate", "ratio", "peak")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The measurements as one table."""
+    cells = [COLUMNS, *map(_cells, rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    name, seconds = row["name"], f"{row.get('wall_s', row.get('seconds', 0)):g}"
+    if name == "trace":
+        much = f"{row['lines']} lines, {row['photo_calls']} photos calls, {row['broken_lines']} broken"
+        ratio = f"{row['ratio_to_grep']} to grep -c photos ({row['grep_s']} s), {row['cpu_ratio_to_grep']} in CPU time"
+        peak = f"{row['peak_mib']} MiB, {row['peak_mib_of_a_tenth']} for a tenth"
+        return name, much, seconds, f"{row['lines_per_s']} lines/s", ratio, peak
+    if name == "automaton":
+        much = f"{row['calls']} calls of {row['people']} people"
+        return name, much, seconds, f"{row['calls_per_s']} calls/s", "", f"{row['peak_mib']} MiB"
+    if name == "schema pairs":
+        rate = f"median {row['median_ms']} ms, 95 in 100 within {row['p95_ms']} ms"
+        return name, f"{row['pairs']} pairs", "", rate, f"{row['max_ms']} ms at the most", ""
+    if name == "schemathesis alone":
+        return name, f"{row['cases']} cases", seconds, f"{row['cases'] / row['seconds']:.0f} cases/s", "", ""
     if "requests" not in row:
-        return f"{row['name']}: {row['wall_s']} s wall on {row['cores']} cores"
-    return (
-        f"{row['name']}: {row['wall_s']} s wall on {row['cores']} cores, {row['requests']} requests; "
-        f"reference ready in {row['start_s']} s; replay of the same requests over one connection {row['replay_s']} s; "
-        f"ratio (wall - start) / replay = {row['ratio_to_replay']}"
-    )
+        return name, f"{row['cores']} cores", seconds, "", "", ""
+    rate = f"{row['requests'] / row['wall_s']:.0f} requests/s"
+    ratio = f"{row['ratio_to_replay']} to a plain replay ({row['replay_s']} s), without the start ({row['start_s']} s)"
+    return name, f"{row['requests']} requests, {row['cores']} cores", seconds, rate, ratio, ""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -312,14 +349,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m conformance.bench", description=main.__doc__)
     parser.add_argument("--output", metavar="FILE", default="build/bench.json")
     options, run_arguments = parser.parse_known_args(list(arguments))
-    rows = [measure(run_arguments), measure_all(run_arguments), measure_automaton(), measure_schema_pairs()]
+    rows = [measure(run_arguments), measure_all(run_arguments), measure_schemathesis()]
+    rows += [measure_automaton(), measure_schema_pairs()]
     # a log as it is, one line in a thousand a photos call; and one that is hard to read
     rows += [measure_trace(people=525), measure_trace(broken=0.01, rounds=3)]
     path = Path(options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    for row in rows:
-        print(_told(row))
+    print(table(rows))
     return 0
 
 

@@ -15,7 +15,7 @@ import random
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -51,14 +51,14 @@ class Mutant:
     source: str
 
 
-def positions() -> list[Position]:
-    """Every place of every module at which something can be changed."""
+def positions(modules: Iterable[str] = MODULES) -> list[Position]:
+    """Every place of the modules at which something can be changed."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 
     usable = [name for name in operator_names() if name not in _LEFT_OUT and not get_operator(name).arguments()]
     found = []
-    for module in MODULES:
+    for module in modules:
         nodes = list(ast_nodes(get_ast(_true(module))))
         for name in usable:
             operator = get_operator(name)()
@@ -73,10 +73,10 @@ def mutant(position: Position) -> Mutant | None:
     from cosmic_ray.plugins import get_operator
 
     true = _true(position.module)
-    source = mutate_code(true, get_operator(position.operator)(), position.number)
     try:
+        source = mutate_code(true, get_operator(position.operator)(), position.number)
         changed = [] if source is None else list(_changed(position.module, source))
-    except SyntaxError:
+    except (SyntaxError, AttributeError):  # the latter where cosmic-ray meets an exception with a dotted name
         return None
     if source is None or not changed:
         return None

@@ -453,7 +453,7 @@ class UnreachableIsASuccess(App):
         return httpx.Response(200, json={"queued": True})
 
 
-@rogue(breaks=["PRX-07"])
+@rogue(breaks=["PRX-07", "PRX-12"])
 class ResetIsAccepted(App):
     """Answers 202 where the connection breaks after the toggle was sent: it will have arrived."""
 

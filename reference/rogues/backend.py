@@ -837,7 +837,7 @@ class SeedsCachedUntilTheNextOn(Backend):
         return rows
 
 
-@rogue(breaks=["TOG-05", "PHO-03", "TOG-09"])
+@rogue(breaks=["TOG-05", "PHO-03", "TOG-04"])
 class SeedsCachedForATenthOfASecond(Backend):
     """Serves the list of seeds from a cache that is a tenth of a second behind."""
 

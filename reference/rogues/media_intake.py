@@ -501,7 +501,7 @@ class AnyDocumentIsAPage(Backend):
         return True
 
 
-@rogue(breaks=["PRE-08"])
+@rogue(breaks=["PRE-08", "GEN-01"])
 class UnreachablePagesAreBadGateways(Backend):
     """Answers 502 for a page that it cannot have."""
 
@@ -741,7 +741,7 @@ class SeasonsByIdAlone(Backend):
         return await super().find_season(body)
 
 
-@rogue(breaks=["IMP-02", "IMP-03"])
+@rogue(breaks=["IMP-02", "IMP-03", "EXC-02"])
 class DuplicatesAreImported(_Answered):
     """Counts a duplicate among the imported as well as among the skipped."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import os
+import re
 import shlex
 import socket
 import ssl
@@ -88,7 +89,8 @@ class Response:
             raise ValueError(f"{constant} is not JSON")
 
         try:
-            return json.loads(self.body, parse_constant=refuse)
+            # as text: of bytes json takes UTF-16 too, and what is nearly UTF-8
+            return json.loads(self.body.decode("utf-8-sig"), parse_constant=refuse)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
@@ -103,7 +105,7 @@ class Exchange:
     started: float
     ended: float
     detail: str = ""
-    """What the failure was about, where that helps: of TLS, what is wrong with the certificate."""
+    """What the failure was about, where that helps: what is wrong with the certificate, or with the answer as HTTP."""
 
     @property
     def status(self) -> int:
@@ -177,9 +179,9 @@ def _shown(value: str | bytes) -> str:
 
 
 def _cut(text: str, redactor: Redactor) -> str:
-    # redacted before it is cut: half a secret at the cut would not be recognised
-    text = redactor.text(text)
-    return text if len(text) <= SHOWN_BODY_CHARS else f"{text[:SHOWN_BODY_CHARS]}… ({len(text)} characters)"
+    if len(text) <= SHOWN_BODY_CHARS:
+        return redactor.text(text)
+    return f"{redactor.beginning(text, SHOWN_BODY_CHARS)}… ({len(text)} characters)"
 
 
 # --- the wire --------------------------------------------------------------------------------------------------------
@@ -327,7 +329,10 @@ def _is_deflated(response: Response) -> bool:
 
 def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
     decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    return (decoder.decompress(piece, MAX_BODY_BYTES + 1) for piece in pieces)
+    for piece in pieces:
+        while piece:
+            yield decoder.decompress(piece, 65_536)
+            piece = decoder.unconsumed_tail
 
 
 _FAILURES: tuple[tuple[tuple[type[Exception], ...], Failure], ...] = (
@@ -339,17 +344,20 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], Failure], ...] = (
 _TRANSPORT_ERRORS = tuple(error for errors, _ in _FAILURES for error in errors)
 
 
+_QUOTED = re.compile(r""":? (?:bytearray\()?b['"]""")
+
+
 def _failure(error: Exception) -> Failure:
     if isinstance(error, httpcore.RemoteProtocolError) and "disconnected" in str(error):
         return Failure.CLOSED
     if isinstance(error, httpcore.ConnectError) and (cause := _cause(error)) is not None:
-        return Failure.TLS if isinstance(cause, ssl.SSLError) else Failure.UNRESOLVED
+        return Failure.UNRESOLVED if isinstance(cause, socket.gaierror) else Failure.TLS
     return next(failure for errors, failure in _FAILURES if isinstance(error, errors))
 
 
-def _cause(error: BaseException | None) -> ssl.SSLError | socket.gaierror | None:
-    """Why a connection could not be made, where it is TLS or the name."""
-    while error is not None and not isinstance(error, ssl.SSLError | socket.gaierror):
+def _cause(error: BaseException | None) -> OSError | None:
+    """Why a connection could not be made, where it is TLS (which a reset interrupts) or the name."""
+    while error is not None and not isinstance(error, ssl.SSLError | ConnectionResetError | socket.gaierror):
         error = error.__cause__ or error.__context__
     return error
 
@@ -358,6 +366,9 @@ def _detail(error: Exception) -> str:
     cause = _cause(error) if isinstance(error, httpcore.ConnectError) else None
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the certificate is not accepted: {cause.verify_message}"
+    if _failure(error) is Failure.PROTOCOL and isinstance(error, httpcore.ProtocolError | zlib.error):
+        # without the bytes that it may quote: half a secret among them would not be recognised
+        return _QUOTED.split(str(error))[0]
     return "" if cause is None else str(cause.strerror or cause)
 
 
@@ -397,7 +408,7 @@ class Incoming:
         except _TooLarge:
             self.failure, piece = Failure.TOO_LARGE, b""
         except _TRANSPORT_ERRORS as error:
-            self.failure, piece = _failure(error), b""
+            self.failure, self._detail, piece = _failure(error), _detail(error), b""
         self._body += piece
         return piece
 

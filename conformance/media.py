@@ -7,6 +7,7 @@ what needs it is not verified.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -272,6 +273,9 @@ def _object(exchange: Exchange, clause: str, what: str) -> Mapping[str, Any]:
 MAX_EVENTS = 10_000
 """Of a stream; what has more is taken for one without an end."""
 
+_BLANK_LINE = re.compile(rb"\n\n|\n\r|\r\r")
+"""The end of an event; a stream that breaks off may have begun another."""
+
 
 @dataclass(frozen=True)
 class Final:
@@ -316,7 +320,12 @@ class Told:
     def problems(self) -> list[Problem]:
         """What is wrong with it: as an answer, in its end, and in its events."""
         head = _wrong_head(self.exchange)
-        return [head] if head else [*self._cut(), *sse.problems(self.exchange.answer.body, self.sent)]
+        if head:
+            return [head]
+        body = self.exchange.answer.body
+        if self.exchange.failure is not None:
+            body = body[: max((found.end() for found in _BLANK_LINE.finditer(body)), default=0)]
+        return [*self._cut(), *sse.problems(body, self.sent)]
 
     @property
     def _was_going_on(self) -> bool:
@@ -417,7 +426,7 @@ class Stream:
         while not self._unread and not self._ended:
             piece = self._incoming.read()
             self._ended = not piece
-            completed = self._parser.feed(piece) if piece else self._parser.end()
+            completed = self._parser.feed(piece) if piece else self._last()
             self._unread += [replace(event, at=time.monotonic()) for event in completed]
             if len(self.events) + len(self._unread) > MAX_EVENTS:
                 self._incoming.failure, self._ended = Failure.TOO_LARGE, True
@@ -425,6 +434,10 @@ class Stream:
             return None
         self.events.append(self._unread.popleft())
         return self.events[-1]
+
+    def _last(self) -> list[Event]:
+        """The event without a blank line, at the end of a stream that did not break off."""
+        return [] if self._incoming.failure else self._parser.end()
 
     def __iter__(self) -> Iterator[Event]:
         while (event := self.next_event()) is not None:
@@ -513,9 +526,18 @@ class Media:
         """A fresh show with a season, and people of these names as its cast."""
         params = {"cast": list(cast)} if cast else {}
         with self.backend.states.given("show with season", **params) as values:
-            members = values["cast"] if cast else ()
-            people = tuple(CastMember(str(each["person_id"]), str(each["full_name"])) for each in members)
-            yield Show(str(values["show_id"]), str(values["season_id"]), int(values["season_number"]), people)
+            try:
+                people = (
+                    [CastMember(str(each["person_id"]), str(each["full_name"])) for each in values["cast"]]
+                    if cast
+                    else []
+                )
+                number = int(values["season_number"])
+            except (TypeError, KeyError, ValueError, OverflowError):
+                raise TargetBroken(
+                    "backend_states_url: 'show with season' returned no season and cast of the agreed form"
+                ) from None
+            yield Show(str(values["show_id"]), str(values["season_id"]), number, tuple(people))
 
     @contextmanager
     def person(self, full_name: str = "Ada Byron") -> Iterator[Entity]:

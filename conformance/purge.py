@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-import subprocess
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
 
+from conformance import commands
 from conformance.environment import Environment
-from conformance.errors import NotVerified, TargetBroken
+from conformance.errors import NotVerified
 from conformance.redaction import Redactor
 
 TIME_LIMIT_S = 60.0
-MAX_OUTPUT_BYTES = 1024 * 1024
 SHOWN_CHARS = 2000
 
 
@@ -28,7 +22,7 @@ class PurgeRun:
     command: str
     exit_code: int
     output: str
-    """Both of its outputs as one text, at most `MAX_OUTPUT_BYTES` of them."""
+    """Both of its outputs as one text, at most `commands.MAX_OUTPUT_BYTES` of them."""
 
     def __str__(self) -> str:
         """For messages: the command line, how it ended, and the head of what it said."""
@@ -65,44 +59,8 @@ class Purge:
         """
         values = {"show_id": show_id, "season_number": str(season_number), "page_url": page_url}
         words = [_filled(word, values) for word in self._words] + (["--execute"] if execute else [])
-        try:
-            # a session of its own, so that whatever it starts can be ended with it
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self._variables},
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise TargetBroken(f"purge.command: {words[0]}: {reason}") from None
-        assert process.stdout is not None
-        output = bytearray()
-        reader = threading.Thread(target=_read, args=(process.stdout, output), daemon=True)
-        reader.start()
-        try:
-            exit_code = process.wait(self._time_limit_s)
-        except subprocess.TimeoutExpired:
-            raise TargetBroken(f"purge.command: did not end within {self._time_limit_s:g} s") from None
-        finally:
-            reader.join(0 if process.returncode is None else 1)
-            # where it still runs, or a child that it left behind holds the pipe open
-            if process.returncode is None or reader.is_alive():
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                reader.join(1)
-        text = bytes(output).decode("utf-8", "replace")
-        return PurgeRun(self._redactor.text(" ".join(words)), exit_code, self._redactor.text(text))
-
-
-def _read(pipe: IO[bytes], output: bytearray) -> None:
-    """Keeps the head of what a pipe holds, and empties the rest of it."""
-    with contextlib.suppress(OSError, ValueError), pipe:
-        while chunk := os.read(pipe.fileno(), 65536):
-            output += chunk[: MAX_OUTPUT_BYTES - len(output)]
+        ended = commands.run("purge.command", words, time_limit_s=self._time_limit_s, variables=self._variables)
+        return PurgeRun(self._redactor.text(" ".join(words)), ended.exit_code, self._redactor.text(ended.output))
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:

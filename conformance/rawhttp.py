@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import httpx
 
 from conformance.exchange import MAX_BODY_BYTES, Exchange, Failure, Header, Request, Response
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 def send(
@@ -73,11 +78,12 @@ def _exchange(base_url: str, request: Request, head: bytes, deadline: float) -> 
         with connection:
             connection.settimeout(_remaining(deadline))
             connection.sendall(head + (request.body or b""))
-            received = http.client.HTTPResponse(connection, method=request.method)
+            received = http.client.HTTPResponse(
+                cast(socket.socket, _Answer(connection, deadline)), method=request.method
+            )
             received.begin()
             body = bytearray()
             while not received.isclosed():
-                connection.settimeout(_remaining(deadline))
                 piece = received.read1(65_536)
                 if not piece:
                     break
@@ -85,6 +91,23 @@ def _exchange(base_url: str, request: Request, head: bytes, deadline: float) -> 
                 if len(body) > MAX_BODY_BYTES:
                     raise _TooLarge
             return Response(received.status, tuple(received.getheaders()), bytes(body))
+
+
+class _Answer(io.RawIOBase):
+    """What comes over a connection until the deadline, however little at a time; to HTTPResponse, the connection."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._connection.settimeout(_remaining(self._deadline))
+        return self._connection.recv_into(buffer)
 
 
 def _secured(connection: socket.socket, host: str) -> ssl.SSLSocket:

@@ -20,6 +20,9 @@ MAX_DEPTH = 50
 MIN_LENGTH = 6
 """What is shorter is found in ordinary words, in base64 above all: such pieces are left, and so tell little."""
 
+MIN_CUT = 12
+"""How much of a secret's beginning tells it, where a text ends in the middle of one."""
+
 T = TypeVar("T")
 
 
@@ -44,11 +47,22 @@ def _spellings(secret: str) -> set[str]:
     }
 
 
+def _folded(text: str) -> str:
+    """The text, so that what `re.IGNORECASE` takes for equal is equal; it knows two more forms of i than Unicode."""
+    return text.replace("\u0130", "i").casefold().replace("\u0131", "i")
+
+
+def _writable(text: str) -> str:
+    """The text with a lone surrogate as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Redactor:
     """The secrets of one run, and the replacement of each."""
 
     def __init__(self) -> None:
         self._spellings: set[str] = set()
+        self._folded: set[str] = set()
         self._names: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
 
@@ -57,6 +71,7 @@ class Redactor:
         for spelling in _spellings(secret):
             if spelling and spelling not in self._spellings:
                 self._spellings.add(spelling)
+                self._folded.add(_folded(spelling))
                 self._names.setdefault(spelling.casefold(), name)
                 self._pattern = None
         return secret
@@ -66,15 +81,45 @@ class Redactor:
         return self.add(name, value) if len(value) >= MIN_LENGTH else value
 
     def text(self, text: str) -> str:
-        """The text with every registered secret replaced by `<redacted:NAME>`, and a lone surrogate by its escape."""
-        text = text.encode("utf-8", "backslashreplace").decode()
-        if not self._spellings:
-            return text
+        """The text with every registered secret replaced by `<redacted:NAME>`, and a lone surrogate by its escape.
+
+        A secret in whose middle the text ends is replaced too.
+        """
+        text = _writable(text)
+        folded = _folded(text)
+        # megabytes without a secret are common, and searching them by the pattern takes half a minute
+        if any(spelling in folded for spelling in self._folded):
+            text = self._compiled().sub(lambda found: self._mark(found[0]), text)
+        return self._without_cut_secret(text)
+
+    def beginning(self, text: str, size: int) -> str:
+        """The first characters of a text, redacted; a secret that begins in them is replaced whole."""
+        if self._spellings:
+            longest = max(map(len, self._spellings))
+            text = _writable(text[: size + longest])
+            size = max([size, *(found.end() for found in self._compiled().finditer(text) if found.start() < size)])
+        return self.text(text[:size])
+
+    def _compiled(self) -> re.Pattern[str]:
         if self._pattern is None:
             # longest first, so that a doubled secret is not taken for two
             alternatives = sorted(self._spellings, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, alternatives)), re.IGNORECASE)
-        return self._pattern.sub(lambda found: f"<redacted:{self._names.get(found[0].casefold(), 'secret')}>", text)
+        return self._pattern
+
+    def _mark(self, spelling: str) -> str:
+        return f"<redacted:{self._names.get(spelling.casefold(), 'secret')}>"
+
+    def _without_cut_secret(self, text: str) -> str:
+        for spelling in self._spellings:
+            if len(spelling) <= MIN_CUT:
+                continue
+            start = text.find(spelling[:MIN_CUT], max(0, len(text) - len(spelling)))
+            while start >= 0:
+                if spelling.startswith(text[start:]):
+                    return text[:start] + self._mark(spelling)
+                start = text.find(spelling[:MIN_CUT], start + 1)
+        return text
 
     def value(self, value: T, depth: int = MAX_DEPTH) -> T:
         """The JSON-like value with every string below it redacted, cut where it is nested deeper than anyone reads."""

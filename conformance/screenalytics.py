@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +17,10 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from conformance import commands
 from conformance.database import Database
 from conformance.environment import Environment
-from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violation
+from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Client, Exchange, Header, Request
 from conformance.fallback import Fallback, Outcome, PhotosCall, Ruling, read_query
 from conformance.lab import Call, Lab, answers
@@ -248,15 +248,10 @@ class Importer:
         return Import(total, outcome, None)
 
     def _run_command(self, words: Sequence[str]) -> tuple[dict[str, Any] | None, str]:
-        try:
-            ended = subprocess.run(words, capture_output=True, text=True, timeout=self.timeout_s, check=False)
-        except OSError as error:
-            raise TargetBroken(f"sync.command: {words[0]}: {error.strerror}") from None
-        except subprocess.TimeoutExpired:
-            raise TargetBroken(f"sync.command: did not end within {self.timeout_s:g} s") from None
-        lines, said = ended.stdout.strip().splitlines(), ended.stderr.strip().splitlines()
+        ended = commands.run("sync.command", words, time_limit_s=self.timeout_s, apart=True)
+        lines, said = ended.output.strip().splitlines(), ended.errors.strip().splitlines()
         report = _json_object(lines[-1]) if lines else None
-        return report, f"exit {ended.returncode}" + (f": {said[-1]}" if said else "")
+        return report, f"exit {ended.exit_code}" + (f": {said[-1][:500]}" if said else "")
 
     def close(self) -> None:
         """Closes the connections."""

@@ -69,7 +69,13 @@ class Journal:
             entries = json.loads(self.path.read_bytes())
             if not isinstance(entries, list):
                 raise ValueError("not a list of changes")
-            return {entry["link_id"]: Change(**entry) for entry in entries}
+            changes = [Change(**entry) for entry in entries]
+            for change in changes:
+                if not isinstance(change.first, bool):
+                    raise ValueError("first is neither true nor false")
+                if not all(isinstance(text, str) for text in (change.person_id, change.link_id, change.served_url)):
+                    raise ValueError("an id or URL is no text")
+            return {change.link_id: change for change in changes}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

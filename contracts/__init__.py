@@ -32,7 +32,17 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-__all__ = ["Clause", "ContractError", "Contracts", "Finding", "StreamExample", "check", "load", "write_lock"]
+__all__ = [
+    "Clause",
+    "ContractError",
+    "Contracts",
+    "Finding",
+    "StreamExample",
+    "check",
+    "load",
+    "require_shallow_yaml",
+    "write_lock",
+]
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _BASE_URI: Final = "https://trr-conformance.invalid/contracts"
@@ -51,6 +61,7 @@ _ANNOTATIONS = frozenset({"$schema", "$id", "$comment", "title", "description", 
 _FORMATS = FormatChecker(("uuid", "date"))
 _JSON_TAGS: Final = frozenset({"map", "seq", "str", "int", "float", "bool", "null"})
 _YAML_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MOST_YAML_LEVELS: Final = 5000
 
 _Path = tuple[str | int, ...]
 _T = TypeVar("_T")
@@ -347,17 +358,32 @@ def _read_yaml(path: Path) -> _Source:
         raise ContractError(Finding(_display(path), f"is not usable YAML: {_shorten(str(error))}")) from None
 
 
+def require_shallow_yaml(text: str) -> None:
+    """Raise `yaml.YAMLError` for YAML so deep that libyaml's loader, which recurses without bound, may crash."""
+    # each level of a block takes a column (two may share one), each level of a flow a bracket
+    columns = max(map(len, text.splitlines()), default=0)
+    if 2 * columns + text.count("[") + text.count("{") <= _MOST_YAML_LEVELS:
+        return
+    depth = 0
+    for event in yaml.parse(text, _YAML_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_YAML_LEVELS:
+            raise yaml.YAMLError("is nested too deeply")
+
+
 class _YamlReader:
     """Reads the YAML that is JSON in other clothes: unique string keys, JSON's scalars, no aliases; notes the lines."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
+        self.text = text
         self.loader: Any = _YAML_LOADER(text)
         self.lines: dict[_Path, int] = {}
         self.seen: set[int] = set()
 
     def read(self) -> _Source:
         try:
+            require_shallow_yaml(self.text)
             node = self.loader.get_single_node()
             if node is None:
                 raise ContractError(Finding(_display(self.path), "is empty"))

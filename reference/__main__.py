@@ -95,7 +95,10 @@ def http_url(option: str, text: str | None) -> str | None:
         is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_one = False
-    if not is_one or not re.fullmatch(r"[!-~]+", text):
+    # urlsplit forgives what stands between an IPv6 address and its port
+    if not is_one or not re.fullmatch(
+        r"[a-z]+://(\[[0-9a-f:.]+\]|[!-.0-Z^-~]+?)(:[0-9]+)?(/[!-~]*)?", text, re.IGNORECASE
+    ):
         raise ValueError(f"{option}: {text!r} is no http(s) URL")
     return text.rstrip("/")
 

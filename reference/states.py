@@ -597,13 +597,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=0, type=int, help="0: one that the system chooses (default)")
     parser.add_argument("--json", action="store_true", help="print the address as one line of JSON")
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has said why
+        return 4 if stop.code else 0
     stop_with_parent()
+    option = "--database-url"
     try:
         asyncio.run(_check(options.database_url))
+        option = "--host, --port"
         listener, base_url = listen(options.host, options.port)
-    except (psycopg.Error, SchemaError, OSError, OverflowError) as error:
-        print(f"python -m reference.states: {one_line(error)}", file=sys.stderr)
+    except (psycopg.Error, SchemaError, OSError, OverflowError, ValueError) as error:
+        print(f"python -m reference.states: {option}: {one_line(error)}", file=sys.stderr)
         return 4
     address = base_url + PATH
 

@@ -21,7 +21,7 @@ from conformance.errors import UsageError
 from conformance.lab import UNSCRIPTED, Lab, LabProcess, answers
 from conformance.lab.answers import Answer
 
-HTTP = httpx.Client(timeout=5)
+HTTP = httpx.Client(timeout=30)
 ROWS = [{"served_url": f"http://photos.invalid/{number}.jpg"} for number in range(5)]
 
 
@@ -200,7 +200,7 @@ def raw(lab: Lab, request: str, expect: bytes | None = None) -> bytes:
     """What comes back for these bytes until the connection ends, or until `expect` ends it."""
     host, port = httpx.URL(lab.stub_url).host, httpx.URL(lab.stub_url).port
     received = b""
-    with socket.create_connection((host, port or 80), timeout=5) as connection:
+    with socket.create_connection((host, port or 80), timeout=30) as connection:
         connection.sendall(request.encode("latin-1"))
         while expect is None or not received.endswith(expect):
             chunk = connection.recv(4096)

@@ -25,7 +25,7 @@ from conformance.pictures import picture
 
 PICTURE = picture("a picture", 300, 200)
 SHOWN = answers.image(PICTURE)
-HTTP = httpx.Client(timeout=5)
+HTTP = httpx.Client(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_one_order_over_all_listeners(site: Site) -> None:
 @pytest.mark.parametrize("listener", LISTENERS)
 def test_a_paused_listener_is_gone_until_it_resumes(lab: Lab, listener: str) -> None:
     base = lab.urls[listener]
-    with httpx.Client(timeout=5) as kept_alive:
+    with httpx.Client(timeout=30) as kept_alive:
         kept_alive.get(f"{base}/before")
         lab.pause(listener)
         lab.pause(listener)

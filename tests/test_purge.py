@@ -12,9 +12,10 @@ from types import MappingProxyType
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
+from conformance.commands import MAX_OUTPUT_BYTES
 from conformance.environment import EnvironmentSource, resolve
 from conformance.errors import NotVerified, TargetBroken
-from conformance.purge import MAX_OUTPUT_BYTES, Purge, PurgeRun
+from conformance.purge import Purge, PurgeRun
 from conformance.redaction import Redactor
 
 ENVIRONMENT = resolve(EnvironmentSource("test", {"production": False}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from conformance.redaction import MAX_DEPTH, Redactor
+from conformance.redaction import MAX_DEPTH, MIN_CUT, Redactor
 
 NAME = "service_role_token"
 MARK = f"<redacted:{NAME}>"
@@ -165,3 +166,26 @@ def test_short_secrets_are_redacted_as_they_stand() -> None:
     redactor = Redactor()
     redactor.add("secret", "Q!")
     assert redactor.value({"clauses": "is Q!"}) == {"clauses": "is <redacted:secret>"}
+
+
+@given(secret=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=16, max_size=60), data=st.data())
+def test_a_secret_in_whose_middle_a_text_ends_is_redacted(secret: str, data: st.DataObject) -> None:
+    kept = data.draw(st.integers(MIN_CUT, len(secret)))
+    assert redactor_of(**{NAME: secret}).text(f"said: {secret[:kept]}") == f"said: {MARK}"
+
+
+@given(secret=secrets, before=around, size=st.integers(0, 60))
+def test_the_beginning_of_a_text_is_cut_at_no_secret(secret: str, before: str, size: int) -> None:
+    assume(secret.casefold() not in before.casefold())
+    beginning = redactor_of(**{NAME: secret}).beginning(before + secret + "end", size)
+    assert secret not in beginning
+    assert MARK in beginning or beginning == redactor_of(**{NAME: secret}).text((before + secret + "end")[:size])
+    assert size <= len(before) or MARK in beginning
+
+
+def test_megabytes_are_redacted_at_once() -> None:
+    redactor = redactor_of(**{f"secret_{number}": f"{number}-a-long-secret" for number in range(8)})
+    text = "'\"\\&<" * 2_000_000
+    started = time.monotonic()
+    assert redactor.text(text) == text
+    assert time.monotonic() - started < 5  # it was minutes

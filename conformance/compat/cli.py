@@ -188,11 +188,14 @@ def _read(name: str) -> Any:
         raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{name}: is not UTF-8") from None
+    except ValueError as error:  # no name of a file
+        raise UsageError(f"{name}: cannot be read: {error}") from None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
     try:
+        contracts.require_shallow_yaml(text)
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UsageError(f"{name}: is neither JSON nor YAML: {error}") from None

@@ -329,7 +329,7 @@ def judge(schema: Schema) -> None:
     if not isinstance(schema, bool | dict):
         raise SchemaUnusable("is neither an object nor a boolean")
     dialect = schema.get("$schema") if isinstance(schema, dict) else None
-    if dialect is not None and dialect not in _DIALECTS:
+    if dialect is not None and not (isinstance(dialect, str) and dialect in _DIALECTS):
         raise SchemaUnusable(f"$schema is {dialect!r}; only draft 2020-12 is compared")
     try:
         jsonschema_rs.meta.validate(schema)

@@ -55,7 +55,7 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     """What git prints; None where it fails."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
-    except FileNotFoundError:
+    except (OSError, ValueError):  # no git here, or nothing that could be a word of a command line
         return None
     return done.stdout if done.returncode == 0 else None
 
@@ -131,9 +131,8 @@ def _schema_changes(name: str, old: Contracts, new: Contracts, examples: Sequenc
         change = Change(f"{direction}-body-{rule}", "", verdict, message, witness)
         yield Finding(change, f"schema {name}", None, "schema", name)
         return
-    documents = [Document(*_with_others(contracts, name)) for contracts in (old, new)]
-    if name in _OWN_REPORTS:
-        documents[0] = Document(*_opened(_with_others(old, name)))
+    both = [_with_others(contracts, name) for contracts in (old, new)]
+    documents = [Document(*(_opened(one) if name in _OWN_REPORTS else one)) for one in both]
     for change in compare(documents[0], documents[1], direction, examples=examples).changes:
         yield Finding(change, f"schema {name}", None, "schema", name)
 

@@ -190,7 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{option}", default=LOOPBACK, metavar="HOST:PORT", help=f"where the {option} listens")
         parser.add_argument(f"--{option}-url", metavar="URL", help="how the target reaches it, if by another address")
     parser.add_argument("--inherited", type=Address.all_from_json, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has said why
+        return EXIT_USAGE if stop.code else 0
     if options.inherited:
         asyncio.run(run(options.inherited, with_stdin=True))
         return 0

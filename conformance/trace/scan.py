@@ -110,6 +110,8 @@ def _raw(name: str) -> Iterator[io.BufferedReader]:
             raise UnreadableLog("-: there is no standard input")
         yield cast(io.BufferedReader, sys.stdin.buffer)
     else:
+        if "\0" in name:  # which `open` takes for another mistake than all others
+            raise UnreadableLog(f"{name!r}: no name of a file")
         with open(name, "rb") as file:
             yield file
 

@@ -44,7 +44,7 @@ class LooksBeforeItAsks(Screenalytics):
 # FALL-02: seeds are enough
 
 
-@rogue(breaks=["FALL-02", "FALL-01", "FALL-04"])
+@rogue(breaks=["FALL-02", "FALL-03", "FALL-04"])
 class AsksForBothAtOnce(Screenalytics):
     """Lists seeds and all photos at the same time to be faster, and picks when both are there."""
 

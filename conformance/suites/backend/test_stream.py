@@ -156,7 +156,8 @@ def test_success_and_duplicate_name_their_asset(media: Media, entity_type: str) 
                         actual=None if row is None else dict(row),
                         exchange=first.exchange,
                     )
-        names_what_can_be_deleted(media, order, new[1], ids[new[1]])
+        else:
+            names_what_can_be_deleted(media, order, new[1], ids[new[1]])
 
 
 def names_what_can_be_deleted(media: Media, order: Order, url: str, asset_id: str) -> None:
@@ -190,8 +191,10 @@ def test_excluded_image_is_not_imported(media: Media, entity_type: str) -> None:
     """An image on the entity's list gets `excluded`, and no asset and no link come of it."""
     fates = (Fate.NEW, Fate.EXCLUDED, Fate.KNOWN, Fate.EXCLUDED)
     with order_of(media, fates, entity_type=entity_type) as order:
-        told = told_of(media, order).judge("SSE-05")
         out = order.of(Fate.EXCLUDED)
+        if left := rows_of(media, out):
+            raise PremiseBroken("DEL-01", "a deleted asset is still there", expected="no asset", actual=left)
+        told = told_of(media, order).judge("SSE-05")
         for url in out:
             final = told.final(url)
             if final.status != "excluded":
@@ -231,13 +234,17 @@ def test_excluded_image_that_somebody_else_has_is_not_linked(media: Media) -> No
             )
 
 
+def rows_of(media: Media, urls: Sequence[str]) -> list[Any]:
+    """What the database has of these images, where it can be read: links, or else the ids of assets."""
+    if not media.tables.present:
+        return []
+    assets = [str(row["id"]) for url in urls for row in media.tables.assets_about(path_of(url))]
+    return [dict(row) for row in media.tables.look(assets=assets).links] or assets
+
+
 def leaves_nothing(media: Media, order: Order, urls: Sequence[str], told: Told) -> None:
     """No asset and no link came of these images."""
-    actual: list[Any] = []
-    if media.tables.present:
-        assets = [str(row["id"]) for url in urls for row in media.tables.assets_about(path_of(url))]
-        actual = [dict(row) for row in media.tables.look(assets=assets).links] or assets
-    actual = actual or [[url, status] for url, status in still_new(media, order.page, urls).items()]
+    actual = rows_of(media, urls) or [[url, status] for url, status in still_new(media, order.page, urls).items()]
     if actual:
         raise Violation(
             "something came of an excluded image",

@@ -124,6 +124,7 @@ def _restore(config: pytest.Config, source: EnvironmentSource | None) -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, level=...): the clauses that the test checks, the main one first")
+    config.addinivalue_line("markers", "thorough: the test takes too long for any profile but thorough")
     config.addinivalue_line("markers", "exclusive: the test disturbs all others, and runs when they are done, alone")
     if _is_worker(config):
         handed = config.workerinput.get("conformance")  # type: ignore[attr-defined]
@@ -427,6 +428,7 @@ class Run:
         for item in items:
             claimed = results.claims(item, self.contracts.clauses)
             excluded = self.only is not None and item.nodeid not in self.only
+            excluded |= self.profile != "thorough" and item.get_closest_marker("thorough") is not None
             if excluded or (claimed and not selected & {claim.clause for claim in claimed}):
                 dropped.append(item)
                 continue

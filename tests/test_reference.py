@@ -397,7 +397,7 @@ def test_states_name_the_missing_table(foreign_url: str) -> None:
     process = start(command("reference.states", "--database-url", foreign_url))
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (4, "")
-    assert errors == "python -m reference.states: the database has no table core.people\n"
+    assert errors == "python -m reference.states: --database-url: the database has no table core.people\n"
 
 
 # The rogues
@@ -426,7 +426,7 @@ def test_list_of_rogues(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list-rogues", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in listed] == list(ROGUES)
-    assert all(entry.keys() == {"name", "target", "breaks", "summary", "overrides"} for entry in listed)
+    assert all(entry.keys() == {"name", "target", "breaks", "summary", "profile", "overrides"} for entry in listed)
     assert main(["--list-rogues"]) == 0
     assert capsys.readouterr().out.count("\n") == len(ROGUES)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,10 @@ def find(target: str, resolved: Environment, folder: Path) -> Found:
             return {"failures": [], "cases": 0, "seconds": round(time.monotonic() - started, 2)}
     said = json.loads((folder / "found.json").read_text(encoding="utf-8"))
     return {
-        "failures": sorted(f"{each['title']}: {where}" for each in said["failures"] for where in _where(each)),
+        "failures": sorted(f"{each['title']}: {where}" for each in said["failures"] for where in each["operations"]),
         "cases": said["test_cases"]["generated"],
         "seconds": round(time.monotonic() - started, 2),
     }
-
-
-def _where(failure: Mapping[str, Any]) -> Iterator[str]:
-    for operation in failure["operations"]:
-        yield operation if isinstance(operation, str) else str(operation.get("label") or operation)
 
 
 def _ids(target: str, resolved: Environment, stack: ExitStack) -> dict[str, str]:
@@ -108,17 +103,18 @@ def _feed(part: Any, ids: Mapping[str, str]) -> None:
 
 def _configuration(target: str, resolved: Environment) -> str:
     """The credentials, as schemathesis' own configuration file."""
-    bearer = {name: f"Bearer {resolved.credential(name)}" for name in ("service_role_token", "screenalytics_token")}
+
+    def bearer(key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {resolved.credential(key)}"}
+
     if target == "backend":
         secret = resolved.credential("internal_admin_secret")
         return (
-            _headers({"Authorization": bearer["service_role_token"], "X-TRR-Internal-Admin-Secret": secret})
+            _headers(bearer("service_role_token") | {"X-TRR-Internal-Admin-Secret": secret})
             + '[[operations]]\ninclude-operation-id = "listPersonPhotos"\n'
-            + _headers({"Authorization": bearer["screenalytics_token"]})
+            + _headers(bearer("screenalytics_token"))
         )
-    if target == "app":
-        return _headers({"Authorization": f"Bearer {resolved.credential('app_admin_token')}"})
-    return ""
+    return _headers(bearer("app_admin_token")) if target == "app" else ""
 
 
 def _headers(headers: Mapping[str, str]) -> str:

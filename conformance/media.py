@@ -705,13 +705,7 @@ class Media:
         told = self.streamed(entity, source_url, [image_order(url, kind, **more)])
         final = told.final(url)
         if final.status != "success":
-            raise PremiseBroken(
-                NOT_IMPORTED[final.status],
-                f"a sound new image was not imported: {final.status}",
-                expected="success",
-                actual=dict(final.event.members),
-                exchange=told.exchange,
-            )
+            raise not_imported(told, final)
         assert final.media_asset_id is not None  # SSE-04, as judged
         return final.media_asset_id
 
@@ -732,6 +726,17 @@ class Media:
 def is_integer(value: Any) -> bool:
     """Whether a JSON value is an integer, as JSON Schema has it: 2.0 is one, true is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+
+
+def not_imported(told: Told, final: Final) -> PremiseBroken:
+    """What is broken where a sound new image did not end as a success."""
+    return PremiseBroken(
+        NOT_IMPORTED[final.status],
+        f"a sound new image was not imported: {final.status}",
+        expected="success",
+        actual=dict(final.event.members),
+        exchange=told.exchange,
+    )
 
 
 def _unfetched(exchange: Exchange, why: str) -> PremiseBroken:

@@ -22,7 +22,7 @@ from typing import Any
 
 from conformance import bundled
 from conformance.forks import Forks, prefork, preload
-from conformance.rogues import Listed, Trace, read_trace
+from conformance.rogues import Trace, trace
 from conformance.verdict import ExitCode
 
 SURVIVORS = Path(__file__).with_name("survivors.toml")
@@ -48,23 +48,22 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Trial:
-    """The suite against a mutant, until its first failure; without one, against the true reference, traced."""
+    """The suite against a mutant, until its first failure."""
 
-    target: str
+    mutant: Mutant
     options: tuple[str, ...]
-    mutant: Mutant | None = None
 
     @property
     def label(self) -> str:
         """The mutant's name."""
-        return self.target if self.mutant is None else self.mutant.name
+        return self.mutant.name
 
     def run(self, place: Path) -> int:
         """Runs it; the report comes to lie in the folder."""
         from conformance import cli
 
-        against = () if self.mutant is None else ("--mutant", str(self.mutant.file), "--strict", "-x")
-        return cli.main(["run", "--target", self.target, *against, "--report-dir", str(place), *self.options])
+        against = ("--target", self.mutant.target, "--mutant", str(self.mutant.file), "--strict", "-x")
+        return cli.main(["run", *against, "--report-dir", str(place), *self.options])
 
 
 def made(folder: Path, size: int, seed: int) -> list[Mutant]:
@@ -88,22 +87,14 @@ def tried(mutants: Sequence[Mutant], jobs: int) -> Iterator[dict[str, Any]]:
     preload()
     with prefork() as socket, tempfile.TemporaryDirectory(prefix="trr-mutants-") as temporary:
         folder = Path(temporary)
-        quick = ("--profile", "quick", "-n", "0", "--no-shrinking", "--prefork", socket)
+        quick = ("--profile", "quick", "--no-shrinking", "--prefork", socket)
         forks: Forks[Trial] = Forks(folder, jobs)
-        for target in sorted({mutant.target for mutant in mutants}):
-            (folder / target).mkdir()
-            forks.waiting.append(Trial(target, (*quick, "--trace-calls", str(folder / target))))
-        traces = {
-            trial.target: read_trace(folder / trial.target, report)
-            for trial, report, _ in forks.run()
-            if report is not None
-        }
+        traces = trace(sorted({mutant.target for mutant in mutants}), quick, folder, jobs)
         for mutant in mutants:
             selection = folder / f"{mutant.name}.json"
             selection.write_text(json.dumps(telling(mutant, traces[mutant.target])), encoding="utf-8")
-            forks.waiting.append(Trial(mutant.target, (*quick, "--tests", str(selection)), mutant))
+            forks.waiting.append(Trial(mutant, ("-n", "0", *quick, "--tests", str(selection))))
         for trial, report, seconds in forks.run():
-            assert trial.mutant is not None
             code = ExitCode.CRASHED if report is None else ExitCode(report["exit_code"])
             verdict = "killed" if code in _KILLED else "survived" if code is ExitCode.CONFORMING else code.name.lower()
             clauses = [
@@ -112,12 +103,12 @@ def tried(mutants: Sequence[Mutant], jobs: int) -> Iterator[dict[str, Any]]:
             yield {"name": trial.mutant.name, "verdict": verdict, "clauses": clauses, "seconds": round(seconds, 2)}
 
 
-def telling(mutant: Mutant, trace: Trace) -> list[str]:
+def telling(mutant: Mutant, traced: Trace) -> list[str]:
     """The tests that can tell a mutant from the true reference: all, unless the trace knows who calls its function."""
     method = mutant.function.rpartition(".")[2]
-    known = any(method in called for called in trace.methods.values())
-    rogue = Listed(mutant.name, mutant.target, tuple(trace.clauses), "", (method,) if known else None)
-    return trace.selection(rogue)
+    known = any(method in called for called in traced.methods.values())
+    tests = {test for tests in traced.clauses.values() for test in tests}
+    return sorted(test for test in tests if traced.tells(test, (method,) if known else None))
 
 
 def known_survivors() -> Mapping[tuple[str, str], str]:

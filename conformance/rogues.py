@@ -12,7 +12,7 @@ import tempfile
 import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -165,21 +165,23 @@ class Trace:
     seconds: Mapping[str, float]
     """Test → how long it took."""
 
+    def tells(self, test: str, overrides: Collection[str] | None) -> bool:
+        """Whether a test can tell a service that takes these methods (None: any) otherwise from the true one.
+
+        One that calls none of them makes the same calls, and gets the same answers, from both.
+        """
+        called = self.methods.get(test)
+        return overrides is None or not called or not called.isdisjoint(overrides)
+
     def selection(self, rogue: Listed) -> list[str]:
         """The tests to try on a rogue: of its own clauses all, of every other clause some, others for each rogue.
 
-        Of those, the longer a test takes, the fewer rogues it is tried on. Left out are tests that cannot tell the
-        rogue: one that calls none of the methods that a rogue takes otherwise makes the same calls, and gets the same
-        answers, from both.
+        Of those, the longer a test takes, the fewer rogues it is tried on. Tests that cannot tell it are left out.
         """
-        chance, other = random.Random(rogue.name), set(rogue.overrides or ())
+        chance = random.Random(rogue.name)
         chosen: set[str] = set()
         for clause, tests in self.clauses.items():
-            telling = [
-                test
-                for test in tests
-                if rogue.overrides is None or not (called := self.methods.get(test)) or called & other
-            ]
+            telling = [test for test in tests if self.tells(test, rogue.overrides)]
             if clause not in rogue.breaks:
                 drawn = chance.sample(telling, min(_OF_EACH_OTHER_CLAUSE, len(telling)))
                 telling = [test for test in drawn if chance.random() * self.seconds.get(test, 0) < _ALWAYS_TRIED_S]
@@ -201,6 +203,19 @@ def read_trace(folder: Path, report: Mapping[str, Any]) -> Trace:
     return Trace(methods, {clause: tests for clause, tests in clauses.items() if tests}, seconds)
 
 
+def trace(targets: Iterable[str], options: Sequence[str], folder: Path, jobs: int) -> dict[str, Trace]:
+    """Runs the suite once against the true reference of each target, to see what its tests call."""
+    forks: Forks[_Attempt] = Forks(folder, jobs)
+    for target in targets:
+        (folder / target).mkdir()
+        forks.waiting.append(_Attempt(target, (*options, "--trace-calls", str(folder / target))))
+    return {
+        attempt.target: read_trace(folder / attempt.target, report)
+        for attempt, report, _ in forks.run()
+        if report is not None
+    }
+
+
 def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole: bool = False) -> Iterator[Row]:
     """Runs the suite of its target against each rogue, so many at a time; rows come as they are done.
 
@@ -214,15 +229,9 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
         thorough = (*options, "--no-shrinking", "--prefork", socket)
         quick = ("--profile", "quick", *thorough)
         forks: Forks[_Attempt] = Forks(folder, jobs)
-        for target, count in Counter(rogue.target for rogue in chosen).items():
-            if count >= _WORTH_A_TRACE and not whole:
-                (folder / target).mkdir()
-                forks.waiting.append(_Attempt(target, (*quick, "--trace-calls", str(folder / target))))
-        traces = {
-            attempt.target: read_trace(folder / attempt.target, report)
-            for attempt, report, _ in forks.run()
-            if report is not None
-        }
+        counts = Counter(rogue.target for rogue in chosen)
+        worth = [target for target, count in counts.items() if count >= _WORTH_A_TRACE and not whole]
+        traces = trace(worth, quick, folder, jobs)
         for rogue in chosen:
             tests: tuple[str, ...] = ()
             if rogue.target in traces:

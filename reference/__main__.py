@@ -160,7 +160,6 @@ def serve_world(
     make_databases: MakeDatabases,
 ) -> int:
     """Print the environment once all services answer, and serve until told to stop."""
-    from reference import mutation
     from reference.database import DatabaseError
     from reference.serving import serve
     from reference.tracing import notebook
@@ -169,6 +168,8 @@ def serve_world(
     try:
         rogue = find_rogue(rogue_name, services)
         if files.mutant is not None:
+            from reference import mutation
+
             mutation.apply(files.mutant)
         databases = make_databases(services)
     except (KeyError, DatabaseError) as error:

@@ -10,6 +10,7 @@ import argparse
 import difflib
 import gc
 import importlib
+import inspect
 import json
 import random
 import re
@@ -140,9 +141,8 @@ def _differing(true: CodeType, changed: CodeType) -> Iterator[tuple[CodeType, Co
     def functions(code: CodeType) -> list[CodeType]:
         return [each for each in code.co_consts if isinstance(each, CodeType)]
 
-    is_class_or_module = true.co_name == "<module>" or not true.co_flags & 0x2  # CO_NEWLOCALS: functions have it
-    if not is_class_or_module:
-        if true != changed and _without_lines(true) != _without_lines(changed):
+    if true.co_flags & inspect.CO_NEWLOCALS:  # a function, and no module or class
+        if _without_lines(true) != _without_lines(changed):
             yield true, changed
         return
     for old, new in zip(functions(true), functions(changed), strict=False):

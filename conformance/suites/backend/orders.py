@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.errors import NotVerified, PremiseBroken
 from conformance.lab import answers
-from conformance.media import NOT_IMPORTED, Entity, Media, image_order
+from conformance.media import Entity, Media, image_order, not_imported
 from conformance.pages import PageImage
 from conformance.sse import normal_id
 from conformance.suites.backend.upkeep import excluding
@@ -97,13 +97,7 @@ def imported_anew(media: Media, entity: Entity, page: str, urls: Sequence[str]) 
     told = media.streamed(entity, page, [image_order(url) for url in urls])
     for final in told.finals:
         if final.status != "success":
-            raise PremiseBroken(
-                NOT_IMPORTED[final.status],
-                f"a sound new image was not imported: {final.status}",
-                expected="success",
-                actual=dict(final.event.members),
-                exchange=told.exchange,
-            )
+            raise not_imported(told, final)
     return {final.url: final.media_asset_id or "" for final in told.finals}
 
 

@@ -20,13 +20,13 @@ from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.media import (
     KINDS,
-    NOT_IMPORTED,
     Candidate,
     Entity,
     Media,
     Show,
     Told,
     image_order,
+    not_imported,
     premise,
     read_import,
 )
@@ -94,13 +94,7 @@ def asset_of(told: Told, url: str) -> str:
     """The id of the asset that an image was imported as; where there is none, its import is what is broken."""
     final = told.final(url)
     if final.media_asset_id is None:
-        raise PremiseBroken(
-            NOT_IMPORTED[final.status],
-            f"a sound new image was not imported: {final.status}",
-            expected="success",
-            actual=dict(final.event.members),
-            exchange=told.exchange,
-        )
+        raise not_imported(told, final)
     return final.media_asset_id
 
 

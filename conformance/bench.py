@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import select
@@ -21,6 +20,7 @@ import httpx
 
 import contracts
 from conformance import baseline, bundled, environment
+from conformance.arguments import Parser
 from conformance.fallback import Fallback, Outcome, PhotosCall
 from conformance.lab import LabProcess
 from conformance.trace.generate import generate
@@ -346,7 +346,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the measurements and writes them to `--output`; what it does not know goes to the run."""
-    parser = argparse.ArgumentParser(prog="python -m conformance.bench", description=main.__doc__)
+    parser = Parser(prog="python -m conformance.bench", description=main.__doc__)
     parser.add_argument("--output", metavar="FILE", default="build/bench.json")
     options, run_arguments = parser.parse_known_args(list(arguments))
     rows = [measure(run_arguments), measure_all(run_arguments), measure_schemathesis()]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import conformance
+from conformance.arguments import Parser
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,9 +121,9 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 }
 
 
-def _told(words: Sequence[str]) -> int:
-    """Help, the version, or what is wrong with the first word."""
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    """Reads the first word."""
+    parser = Parser(
         prog="trr-conformance",
         description="Checks whether a system keeps the promises between TRR-Backend, TRR-APP and SCREENALYTICS.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -132,18 +133,17 @@ def _told(words: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"trr-conformance {conformance.__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="command")
-    try:
-        parser.parse_args(words[:1])
-    except SystemExit as stop:
-        return 4 if stop.code else 0
-    return 0
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script: one command, the rest of the words are the command's own."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = COMMANDS.get(words[0]) if words else None
-    return command[0](words[1:]) if command else _told(words)
+    try:
+        command, _ = COMMANDS[_parser().parse_args(words[:1]).command]
+        return command(words[1:])
+    except SystemExit as stop:  # argparse has said why
+        return stop.code if isinstance(stop.code, int) else 0
 
 
 if __name__ == "__main__":

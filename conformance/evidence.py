@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.html import HEADLINES, NAMES
+from conformance.html import NAMES
+from conformance.verdict import ExitCode
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The evidence of a report in the form of `report.schema.json`, whose secrets are redacted already."""
-    headline, _ = HEADLINES[report["exit_code"]]
+    headline = ExitCode(report["exit_code"]).meaning.capitalize()
     lines = [
         f"# Execution evidence: {report['environment']}",
         "",

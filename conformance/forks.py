@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -40,9 +41,11 @@ AnyWork = TypeVar("AnyWork", bound=Work)
 
 
 def preload() -> None:
-    """Imports what every run does once, before the forks."""
+    """Imports what every run does once, before the forks, and has none of them look through it for garbage."""
     for module in ("conformance.plugin", "conformance.fixtures", "conformance.strategies", "schemathesis", "psycopg"):
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
@@ -72,26 +75,36 @@ class Forks(Generic[AnyWork]):
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self.waiting: deque[AnyWork] = deque()
-        """May be added to while they run."""
+        """May be added to while they run, as may `idle`."""
+        self.idle: deque[AnyWork] = deque()
+        """What does little but wait once it runs: it takes nobody's turn, and starts at once."""
         self._folder, self._jobs = folder, jobs
         self._started = 0
 
     def run(self) -> Iterator[tuple[AnyWork, dict[str, Any] | None, float]]:
         """Each when it is done, with its report (None where it left none) and its seconds."""
         running: dict[int, tuple[AnyWork, Path, float]] = {}
-        while self.waiting or running:
-            while self.waiting and len(running) < self._jobs:
-                work = self.waiting.popleft()
-                self._started += 1
-                place = self._folder / str(self._started)
-                place.mkdir()
-                running[_fork(work, place)] = work, place, time.monotonic()
+        at_work: set[int] = set()
+        while self.waiting or self.idle or running:
+            while self.idle:
+                self._start(self.idle.popleft(), running)
+            while self.waiting and len(at_work) < self._jobs:
+                at_work.add(self._start(self.waiting.popleft(), running))
             pid, status = os.wait()
             if pid not in running:  # the preforking reference has ended: every run says so
                 continue
+            at_work.discard(pid)
             work, place, started = running.pop(pid)
             yield work, _read_report(work, place, os.waitstatus_to_exitcode(status)), time.monotonic() - started
             shutil.rmtree(place)
+
+    def _start(self, work: AnyWork, running: dict[int, tuple[AnyWork, Path, float]]) -> int:
+        self._started += 1
+        place = self._folder / str(self._started)
+        place.mkdir()
+        pid = _fork(work, place)
+        running[pid] = work, place, time.monotonic()
+        return pid
 
 
 def _fork(work: Work, place: Path) -> int:

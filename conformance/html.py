@@ -9,6 +9,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from conformance.verdict import ExitCode
+
 NAMES: Mapping[str, str] = {
     "failed": "failed",
     "error": "error",
@@ -20,17 +22,13 @@ NAMES: Mapping[str, str] = {
 }
 """The verdicts of a clause as a person reads them, in the order in which they matter."""
 
-HEADLINES: Mapping[int, tuple[str, str]] = {
-    0: ("Conforming", "passed"),
-    1: ("Not conforming", "failed"),
-    2: ("Interrupted: no verdict", "error"),
-    3: ("The harness crashed: no verdict", "error"),
-    4: ("Usage error: no verdict", "error"),
-    5: ("Nothing was verified: no verdict", "not_verified"),
-    6: ("The target could not be reached or broke the protocol: no verdict", "error"),
-    7: ("Something on a live system could not be put back", "failed"),
+_TONES: Mapping[ExitCode, str] = {
+    ExitCode.CONFORMING: "passed",
+    ExitCode.FAILED: "failed",
+    ExitCode.NOTHING_VERIFIED: "not_verified",
+    ExitCode.NOT_RESTORED: "failed",
 }
-"""Exit code → what it means, and the verdict whose colour it has."""
+"""Exit code → the verdict whose colour it has, where that is not `error`."""
 
 _SHOWN = 3
 """Failures of one clause that are shown whole."""
@@ -38,7 +36,7 @@ _SHOWN = 3
 
 def page(report: Mapping[str, Any]) -> str:
     """The page of a report in the form of `report.schema.json`, whose secrets are redacted already."""
-    headline, tone = HEADLINES[report["exit_code"]]
+    exit_code = ExitCode(report["exit_code"])
     groups = [
         (verdict, clauses)
         for verdict in NAMES
@@ -49,8 +47,8 @@ def page(report: Mapping[str, Any]) -> str:
         .get_template("report.html.jinja")
         .render(
             report={"problems": [], "evidence": [], **report},
-            headline=headline,
-            tone=tone,
+            headline=exit_code.meaning.capitalize(),
+            tone=_TONES.get(exit_code, "error"),
             groups=groups,
             names=NAMES,
             shown=_SHOWN,

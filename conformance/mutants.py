@@ -7,7 +7,6 @@ and not tried again, so that a long run may be ended and taken up.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance import bundled
+from conformance.arguments import Parser
 from conformance.forks import Forks, prefork, preload
 from conformance.rogues import Trace, trace
 from conformance.verdict import ExitCode
@@ -120,7 +120,7 @@ def known_survivors() -> Mapping[tuple[str, str], str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tries a fixed sample of mutants; exit 1 where one survives that `survivors.toml` does not know."""
-    parser = argparse.ArgumentParser(prog="python -m conformance.mutants", description=main.__doc__)
+    parser = Parser(prog="python -m conformance.mutants", description=main.__doc__)
     parser.add_argument(
         "--folder", type=Path, default=Path("build/mutants"), help="mutants and results (default: %(default)s)"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import sys
@@ -13,6 +12,7 @@ from typing import Any, cast
 
 import contracts
 from conformance import __version__, evidence, html
+from conformance.arguments import Parser
 from conformance.errors import UsageError
 from conformance.redaction import Redactor
 from conformance.verdict import ClauseVerdict, Judgement, Verdict
@@ -120,12 +120,9 @@ def failed_tests(report: Mapping[str, Any]) -> frozenset[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Makes `report.html` and `evidence.md` anew from a folder's `report.json`; 4 where there is none."""
-    parser = argparse.ArgumentParser(prog="trr-conformance report", description=main.__doc__)
+    parser = Parser(prog="trr-conformance report", description=main.__doc__)
     parser.add_argument("folder", metavar="DIR", type=Path, help="where report.json is")
-    try:
-        folder = parser.parse_args(list(arguments)).folder
-    except SystemExit as stop:
-        return 4 if stop.code else 0
+    folder = parser.parse_args(list(arguments)).folder
     try:
         render(folder, read(folder / "report.json"))
     except (UsageError, OSError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance import bundled, html
+from conformance.arguments import Parser
 from conformance.forks import Forks, prefork, preload
 
 _WORTH_A_TRACE = 8
@@ -248,10 +248,13 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
                 yield row
             else:
                 again = _Attempt(attempt.target, thorough, attempt.rogue, before_s=row.seconds)
-                if attempt.rogue.profile == "thorough":
+                if (
+                    attempt.rogue.profile == "thorough"
+                ):  # its own clauses alone, whose tests wait for a target's patience
                     own = ("--profile", "thorough", "--clause", ",".join(attempt.rogue.breaks))
-                    again = replace(again, options=(*thorough, *own), failed_before=failed)
-                forks.waiting.appendleft(again)
+                    forks.idle.append(replace(again, options=(*thorough, *own), failed_before=failed))
+                else:
+                    forks.waiting.appendleft(again)
 
 
 def baseline(chosen: Sequence[Listed], jobs: int) -> Iterator[tuple[str, Alone]]:
@@ -267,7 +270,7 @@ def baseline(chosen: Sequence[Listed], jobs: int) -> Iterator[tuple[str, Alone]]
             true = {work.target: set(found["failures"]) for work, found, _ in forks.run() if found is not None}
             forks.waiting.extend(_Baseline(rogue.target, *at, rogue) for rogue in chosen)
             for work, found, _ in forks.run():
-                if work.rogue is not None and found is not None:
+                if work.rogue is not None and found is not None and work.target in true:
                     caught = bool(set(found["failures"]) - true[work.target])
                     yield work.rogue.name, Alone(caught, found["cases"], found["seconds"])
         finally:
@@ -284,7 +287,7 @@ def _line(row: Row) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Lists the rogues, or with `--run` prints the matrix; exit 1 where one is missed or misnamed."""
-    parser = argparse.ArgumentParser(prog="trr-conformance rogues", description=main.__doc__)
+    parser = Parser(prog="trr-conformance rogues", description=main.__doc__)
     parser.add_argument("--run", action="store_true", help="run each against the suite and print the matrix")
     parser.add_argument("--target", action="append", help="only rogues of this target")
     parser.add_argument("--output", metavar="FILE", help="write the matrix there as JSON, and as HTML beside it")
@@ -292,10 +295,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--schemathesis", action="store_true", help="and schemathesis alone, for comparison")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
     parser.add_argument("names", nargs="*", help="only these rogues")
-    try:
-        options, suite_options = parser.parse_known_args(list(arguments))
-    except SystemExit as stop:
-        return 4 if stop.code else 0
+    options, suite_options = parser.parse_known_args(list(arguments))
     chosen = [
         rogue
         for rogue in listed()

@@ -11,17 +11,6 @@ from conformance.report import Run
 from conformance.results import as_text
 from conformance.verdict import ClauseVerdict, ExitCode, Judgement, Verdict
 
-_MEANING = {
-    ExitCode.CONFORMING: "conforming",
-    ExitCode.FAILED: "NOT CONFORMING",
-    ExitCode.INTERRUPTED: "interrupted: no verdict",
-    ExitCode.CRASHED: "the harness crashed: no verdict",
-    ExitCode.USAGE: "usage error",
-    ExitCode.NOTHING_VERIFIED: "nothing was verified: no verdict",
-    ExitCode.TARGET_ERROR: "the target could not be reached or broke the protocol: no verdict",
-    ExitCode.NOT_RESTORED: "SOMETHING ON A LIVE SYSTEM COULD NOT BE PUT BACK",
-}
-
 
 def summarize(out: pytest.TerminalReporter, run: Run, judgement: Judgement, replay: str, redactor: Redactor) -> None:
     """Writes the verdicts of a run."""
@@ -64,8 +53,9 @@ def summarize(out: pytest.TerminalReporter, run: Run, judgement: Judgement, repl
     where = ", ".join(f"{name} {url}" for name, url in run.targets.items())
     line(f"{run.environment} ({where}), contracts {run.contracts_version}, {replay}")
     good = judgement.exit_code is ExitCode.CONFORMING
+    meaning = judgement.exit_code.meaning
     line(
-        f"{_MEANING[judgement.exit_code]}: {counts} (exit {int(judgement.exit_code)})",
+        f"{meaning if good else meaning.upper()}: {counts} (exit {int(judgement.exit_code)})",
         bold=True,
         green=good,
         red=not good,

@@ -46,6 +46,22 @@ class ExitCode(enum.IntEnum):
     TARGET_ERROR = 6
     NOT_RESTORED = 7
 
+    @property
+    def meaning(self) -> str:
+        """What a run says that ends with it."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.CONFORMING: "conforming",
+    ExitCode.FAILED: "not conforming",
+    ExitCode.INTERRUPTED: "interrupted: no verdict",
+    ExitCode.CRASHED: "the harness crashed: no verdict",
+    ExitCode.USAGE: "usage error: no verdict",
+    ExitCode.NOTHING_VERIFIED: "nothing was verified: no verdict",
+    ExitCode.TARGET_ERROR: "the target could not be reached or broke the protocol: no verdict",
+    ExitCode.NOT_RESTORED: "something on a live system could not be put back",
+}
 
 _PRECEDENCE = (
     ExitCode.NOT_RESTORED,

@@ -6,6 +6,7 @@ as one line, a JSON array of strings, and reads what that command would print. I
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -34,6 +35,8 @@ def run(path: Path, services: Sequence[str], serve: Serve) -> int:
         except database.DatabaseError as error:
             print(f"python -m reference: {error.args[0]}", file=sys.stderr)
             return 4
+        gc.collect()
+        gc.freeze()  # no fork looks for garbage in what all have
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen(16)

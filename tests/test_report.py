@@ -17,6 +17,7 @@ import pytest
 
 import contracts
 from conformance import evidence, html, report
+from conformance.verdict import ExitCode
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<script>alert(1)</script> & `unpaired <b>"
@@ -136,12 +137,12 @@ def test_the_evidence_has_what_was_seen_and_what_was_not() -> None:
     assert "AUTH-04" not in text
 
 
-@pytest.mark.parametrize("code", range(8))
-def test_every_exit_code_has_its_headline(code: int) -> None:
+@pytest.mark.parametrize("code", ExitCode)
+def test_every_exit_code_has_its_headline(code: ExitCode) -> None:
     bare = {key: value for key, value in REPORT.items() if key not in ("problems", "evidence")}
-    headline = html.HEADLINES[code][0]
-    assert f"<h1>{headline}</h1>" in html.page({**bare, "exit_code": code})
-    assert f"**{headline}**" in evidence.markdown({**bare, "exit_code": code})
+    headline = code.meaning.capitalize()
+    assert f"<h1>{headline}</h1>" in html.page({**bare, "exit_code": int(code)})
+    assert f"**{headline}**" in evidence.markdown({**bare, "exit_code": int(code)})
 
 
 def test_the_command_makes_both_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 import contracts
+from conformance.arguments import Parser
 from conformance.compat import openapi, policy, report, versions
 from conformance.compat.linking import SchemaUnusable, read_document
 from conformance.compat.openapi import NotOpenAPI, OpenAPI
@@ -26,7 +27,7 @@ _ACCEPTED: Final = "accepted-breaks.toml"
 
 def contracts_main(arguments: Sequence[str]) -> int:
     """`contracts check | diff | diff-schema`: 0 fine, 1 not, 4 usage."""
-    parser = argparse.ArgumentParser(prog="trr-conformance contracts", description="For authors of the contracts.")
+    parser = Parser(prog="trr-conformance contracts", description="For authors of the contracts.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="check | diff | diff-schema")
     check = commands.add_parser("check", help="all that is wrong with the contracts, with file and line")
     check.add_argument("--write-lock", action="store_true", help="write contracts.lock anew first")
@@ -51,7 +52,7 @@ def contracts_main(arguments: Sequence[str]) -> int:
 
 def drift_main(arguments: Sequence[str]) -> int:
     """`drift OPENAPI`: 0 where it promises no less than the contract, 1 where it does, 4 usage, 5 nothing described."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="trr-conformance drift",
         description="Hold a backend's own OpenAPI document against the pinned contract (OAS-01), offline.",
     )
@@ -66,8 +67,6 @@ def _run(
 ) -> int:
     try:
         return command(parser.parse_args(arguments))
-    except SystemExit as stop:  # argparse has said why
-        return ExitCode.USAGE if stop.code else ExitCode.CONFORMING
     except (UsageError, ContractError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return ExitCode.USAGE

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from conformance.arguments import USAGE, Parser
 from conformance.lab import answers, stub
 from conformance.lab.addresses import LISTENERS, LOOPBACK, Address
 from conformance.lab.answers import Answer
@@ -27,8 +28,6 @@ from conformance.lab.scripts import Routed
 from conformance.lab.server import Handler, Hold, Listener, Received, Response
 from conformance.lab.stub import StubBackend
 from conformance.lab.vision import StubVision
-
-EXIT_USAGE = 4
 
 
 class Laboratory:
@@ -181,7 +180,7 @@ class _UntilEnd(asyncio.Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves the lab; 4 for an address that cannot be had."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m conformance.lab",
         description="Play the backend, serve pages to scrape, and play the vision service.",
     )
@@ -190,10 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{option}", default=LOOPBACK, metavar="HOST:PORT", help=f"where the {option} listens")
         parser.add_argument(f"--{option}-url", metavar="URL", help="how the target reaches it, if by another address")
     parser.add_argument("--inherited", type=Address.all_from_json, help=argparse.SUPPRESS)
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:  # argparse has said why
-        return EXIT_USAGE if stop.code else 0
+    options = parser.parse_args(arguments)
     if options.inherited:
         asyncio.run(run(options.inherited, with_stdin=True))
         return 0
@@ -203,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             addresses[name] = Address.bound(getattr(options, name), getattr(options, f"{name}_url"))
         except (OSError, OverflowError, ValueError) as error:
             print(f"conformance.lab: --{name.replace('_', '-')} {getattr(options, name)}: {error}", file=sys.stderr)
-            return EXIT_USAGE
+            return USAGE
     addresses["control"] = Address.bound(LOOPBACK)
     print("\n".join(f"{name} {address.url}" for name, address in addresses.items()), flush=True)
     asyncio.run(run(addresses, with_stdin=False))

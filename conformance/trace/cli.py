@@ -8,22 +8,17 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from conformance.arguments import USAGE, Parser
 from conformance.fallback import DEFAULT_GAP_S
 from conformance.trace.formats import FIELDS, FORMATS, field_named
 from conformance.trace.judge import Options, Trace, trace_calls
 from conformance.trace.scan import UnreadableLog, named
 
-CONFORMING, VIOLATING, INTERRUPTED, USAGE, NOTHING_VERIFIED = 0, 1, 2, 4, 5
+CONFORMING, VIOLATING, INTERRUPTED, NOTHING_VERIFIED = 0, 1, 2, 5
 """As in `conformance.verdict`, which takes longer to load than many a log to read."""
 
 _SHOWN = 20
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -45,7 +40,7 @@ def _seconds(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="trr-conformance trace",
         description="Tells from the backend's access logs whether the importer kept the strict-fallback rule.",
         epilog="Exit code: 0 conforming, 1 a person's calls break the rule, 5 nothing could be told, 4 usage.",
@@ -97,8 +92,6 @@ def main(arguments: Sequence[str]) -> int:
         )
         trace = trace_calls(named(given.logs), options)
         _print(json.dumps(trace.as_json()) if given.json else told(trace))
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else CONFORMING
     except UnreadableLog as error:
         print(f"trr-conformance trace: {error}", file=sys.stderr)
         return USAGE

@@ -6,10 +6,10 @@ Rows are read whole, as JSON objects by column, so that a table with more column
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from conformance.database import Database
 from conformance.environment import Environment
@@ -20,6 +20,16 @@ KEY = "database_url"
 """The environment's key of the database."""
 
 
+TABLES = ("assets", "links", "exclusions")
+
+
+class Column(NamedTuple):
+    """A column of one of the tables, or a member of one that holds a JSON object: `metadata.caption`."""
+
+    table: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Look:
     """Some rows of the media tables at one moment, each table in the order of its ids."""
@@ -28,21 +38,26 @@ class Look:
     links: tuple[Row, ...]
     exclusions: tuple[Row, ...]
 
-    def difference(self, later: Look) -> list[str]:
+    def difference(self, later: Look, ignored: Collection[Column] = ()) -> list[str]:
         """What a later look at the same rows has lost, gained, or has otherwise: a line for each row."""
         lines = []
-        for table in ("assets", "links", "exclusions"):
+        for table in TABLES:
             before, after = ({row.get("id"): row for row in getattr(look, table)} for look in (self, later))
             lines += [f"{table} lost {key}" for key in before.keys() - after.keys()]
             lines += [f"{table} gained {key}" for key in after.keys() - before.keys()]
             for key in before.keys() & after.keys():
-                changed = sorted(
-                    name
-                    for name in before[key].keys() | after[key].keys()
-                    if before[key].get(name) != after[key].get(name)
-                )
+                changed = [name for name in _changed(before[key], after[key]) if Column(table, name) not in ignored]
                 lines += [f"{table} {key}: {', '.join(changed)} changed"] if changed else []
         return sorted(lines)
+
+    def changed(self, later: Look) -> frozenset[Column]:
+        """The columns that rows of both looks have otherwise."""
+        found = set()
+        for table in TABLES:
+            after = {row.get("id"): row for row in getattr(later, table)}
+            for row in getattr(self, table):
+                found |= {Column(table, name) for name in _changed(row, after.get(row.get("id"), row))}
+        return frozenset(found)
 
 
 class CoreTables:
@@ -136,6 +151,20 @@ class CoreTables:
         """Closes the connection, if one was opened."""
         if "_database" in self.__dict__:
             self._database.close()
+
+
+def _changed(before: Row, after: Row) -> list[str]:
+    """The columns, and members of JSON columns, that differ."""
+    one, other = dict(_cells(before)), dict(_cells(after))
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def _cells(row: Row) -> Iterable[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{member}", item) for member, item in value.items())
+        else:
+            yield name, value
 
 
 def texts(value: Any) -> Iterable[str]:

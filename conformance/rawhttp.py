@@ -78,10 +78,7 @@ def _exchange(base_url: str, request: Request, head: bytes, deadline: float) -> 
         with connection:
             connection.settimeout(_remaining(deadline))
             connection.sendall(head + (request.body or b""))
-            received = http.client.HTTPResponse(
-                cast(socket.socket, _Answer(connection, deadline)), method=request.method
-            )
-            received.begin()
+            received = _final(_Answer(connection, deadline), request.method)
             body = bytearray()
             while not received.isclosed():
                 piece = received.read1(65_536)
@@ -93,14 +90,31 @@ def _exchange(base_url: str, request: Request, head: bytes, deadline: float) -> 
             return Response(received.status, tuple(received.getheaders()), bytes(body))
 
 
+def _final(answer: _Answer, method: str) -> http.client.HTTPResponse:
+    """The head of the final response, after any interim ones (1xx), of which http.client itself skips only 100."""
+    while True:
+        received = http.client.HTTPResponse(cast(socket.socket, answer), method=method)
+        received.begin()
+        if not 100 <= received.status < 200 or received.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return received
+
+
+class _Reader(io.BufferedReader):
+    """Outlives the responses that are read from it, one after the other."""
+
+    def close(self) -> None:
+        """Left to whoever closes the connection."""
+
+
 class _Answer(io.RawIOBase):
     """What comes over a connection until the deadline, however little at a time; to HTTPResponse, the connection."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline
+        self._reader = _Reader(self)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
+        return self._reader
 
     def readable(self) -> bool:
         return True

@@ -26,6 +26,7 @@ from conformance.fallback import Fallback, Outcome, PhotosCall, Ruling, read_que
 from conformance.lab import Call, Lab, answers
 from conformance.lab.answers import Answer
 from conformance.lab.stub import photos_script
+from conformance.media import is_integer
 from conformance.states import ProviderStates
 
 DEFAULT_IMPORT_LIMIT = 5
@@ -87,9 +88,9 @@ class Import:
 
     def count(self, name: str, *, clause: str | None = None) -> int:
         """One of `COUNTS`. Where there is none, `clause` is violated or, by default, the premise SYNC-01 is broken."""
-        value = None if self.report is None else self.report.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
+        value: Any = None if self.report is None else self.report.get(name)
+        if is_integer(value):
+            return int(value)
         message, expected = "the import did not report its counts", f"an integer {name}"
         actual = self.outcome if self.report is None else dict(self.report)
         if clause is not None:
@@ -139,6 +140,11 @@ def photos_call(call: Call) -> PhotosCall:
 def seed_only(call: Call) -> bool | None:
     """What a call says of `seed_only`; None unless it is said once, as `true` or `false`."""
     return read_query(_query(call))[0]
+
+
+def offset(call: Call) -> int:
+    """How many photos a call skips."""
+    return read_query(_query(call))[1]
 
 
 def _query(call: Call) -> str:

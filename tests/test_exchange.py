@@ -76,6 +76,15 @@ def test_a_target_sent_as_it_is_has_its_time_limit_too(answer: bytes | Behaviour
     assert exchange.failure is Failure.TIMEOUT or failure is not Failure.TIMEOUT
 
 
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"], ids=bytes.decode)
+def test_interim_responses_are_no_answer(interim: bytes) -> None:
+    """Whoever asks, and however often the server says something before the answer."""
+    before = b"HTTP/1.1 " + interim + b"\r\nLink: </style.css>; rel=preload\r\n\r\n"
+    with serving(before * 2 + b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno") as server:
+        for exchange in (get(server.url), rawhttp.send(server.url, "GET", "/", (), None, timeout_s=TIMEOUT_S)):
+            assert (exchange.status, exchange.answer.body) == (502, b"no")
+
+
 def test_a_switch_of_protocols_is_answered_in_time() -> None:
     with serving(then_hang(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")) as server:
         exchange = get(server.url)

@@ -178,4 +178,4 @@ def _toggled(scripted: Answer, target: str, body: bytes) -> Answer:
 
 
 def _image(target: str) -> Answer:
-    return answers.image(picture(target, 64, 64))
+    return answers.image(picture(target, 640, 640))

@@ -98,7 +98,7 @@ def test_delete_removes_the_asset_and_every_link(media: Media, tables: CoreTable
         is_removed(media, tables, kept, exchange)
         if before is not None:
             after = tables.look(assets=[other.asset_id])
-            same_rows(before, after, clause="DEL-01", what="the delete of another asset", exchange=exchange)
+            same_rows(media, before, after, clause="DEL-01", what="the delete of another asset", exchange=exchange)
         is_untouched(media, tables, other, exchange, clause="DEL-01", what="the delete of another asset")
 
 
@@ -116,7 +116,7 @@ def test_second_delete_changes_nothing(media: Media, tables: CoreTables, first: 
         exchange = media.delete(kept.asset_id, exclude=second)
         no_server_error(exchange, clause="DEL-01", what="a second delete")
         if before is not None:
-            same_rows(before, tables.look(**look), clause="DEL-01", what="a second delete", exchange=exchange)
+            same_rows(media, before, tables.look(**look), clause="DEL-01", what="a second delete", exchange=exchange)
         elif (after := previews_of(media, kept)) != shown:
             message = "a second delete changed what previews show"
             raise Violation(message, expected=shown, actual=after, exchange=exchange)
@@ -145,7 +145,7 @@ def test_unknown_asset_changes_nothing(media: Media, tables: CoreTables, exclude
             exchange = media.delete(unknown, exclude=exclude)
             no_server_error(exchange, clause="DEL-02", what="the delete of an unknown asset")
         if before is not None:
-            same_rows(before, tables.look(**look), clause="DEL-02", what="the delete of an unknown asset")
+            same_rows(media, before, tables.look(**look), clause="DEL-02", what="the delete of an unknown asset")
         is_untouched(media, tables, kept, exchange, clause="DEL-02", what="the delete of an unknown asset")
 
 
@@ -179,7 +179,7 @@ def test_malformed_id_is_refused(media: Media, tables: CoreTables, exclude: bool
             exchange = media.delete(malformed(kept.asset_id), exclude=exclude)
             expect.client_error(exchange, clause="DEL-02", what=f"the delete of {what}")
         if before is not None:
-            same_rows(before, tables.look(**look), clause="DEL-02", what="a delete of a malformed id")
+            same_rows(media, before, tables.look(**look), clause="DEL-02", what="a delete of a malformed id")
         is_untouched(media, tables, kept, exchange, clause="DEL-02", what="a delete of a malformed id")
 
 
@@ -196,5 +196,7 @@ def test_exclude_that_is_no_boolean_is_refused(media: Media, tables: CoreTables)
             exchange = media.delete(kept.asset_id, exclude=exclude)
             expect.client_error(exchange, clause="DEL-02", what=f"a delete with exclude={exclude}")
         if before is not None:
-            same_rows(before, tables.look(**look), clause="DEL-02", what="a delete that was refused for its exclude")
+            same_rows(
+                media, before, tables.look(**look), clause="DEL-02", what="a delete that was refused for its exclude"
+            )
         is_untouched(media, tables, kept, exchange, clause="DEL-02", what="a delete that was refused for its exclude")

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import jwt
 import psycopg
@@ -535,6 +535,16 @@ class RefusalNamesTheSecret(_TalkativeRefusals):
     def tell(self, request: Request, refusal: HTTPException) -> None:
         if refusal.status_code == 403:
             refusal.detail = f"{refusal.detail}: expected {self.settings.internal_secret}"
+
+
+@rogue(breaks=["AUTH-09"])
+class RefusalSaysWhatTheSecretLacks(_TalkativeRefusals):
+    """Tells a missing secret from a wrong one, beside the number of the request."""
+
+    def tell(self, request: Request, refusal: HTTPException) -> None:
+        if refusal.status_code == 403:
+            lacks = "missing" if self.header(request, SECRET_HEADER) is None else "wrong"
+            refusal.detail = f"request {uuid4()}: the internal secret is {lacks}"
 
 
 @rogue(breaks=["AUTH-09"])

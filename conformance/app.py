@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from base64 import b64encode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from conformance import rawhttp
@@ -18,6 +20,8 @@ from conformance.exchange import Client, Exchange, Header, Incoming, Request
 from conformance.lab import Answer, Call, Lab, answers
 from conformance.redaction import Redactor
 from conformance.states import ProviderStates
+
+T = TypeVar("T")
 
 SESSION_COOKIE = "__session"
 CONTENT_TYPE: Header = ("Content-Type", "application/json")
@@ -141,13 +145,14 @@ class Browser:
         session: Session | None = None,
         headers: Sequence[Header] = (),
         query: str = "",
+        content_type: Header = CONTENT_TYPE,
     ) -> Exchange:
         """Sends a toggle of `value`, or with `body` as it is, by the admin unless `session` says otherwise."""
         content = json.dumps({"facebank_seed": value}).encode() if body is None else body
         person, link = quote(photo.person_id, safe=""), quote(photo.link_id, safe="")
         url = f"{self.base_url}/api/admin/trr-api/people/{person}/gallery/{link}/facebank-seed{query}"
         who = self.admin if session is None else session
-        return self.client.send(Request("PATCH", url, (*who.headers, CONTENT_TYPE, *headers), content))
+        return self.client.send(Request("PATCH", url, (*who.headers, content_type, *headers), content))
 
     def media(self, route: MediaRoute, asset_id: str, session: Session) -> Exchange:
         """Calls a media proxy."""
@@ -160,9 +165,9 @@ class Browser:
         url = f"{self.base_url}/api/admin/trr-api/media-assets/{asset_id}{query}"
         return self.client.send(Request("DELETE", url, self.admin.headers))
 
-    def act(self, asset_id: str, action: str) -> Exchange:
+    def act(self, asset_id: str, action: str, query: str = "?force=true") -> Exchange:
         """Has the people in an image counted (`auto-count`) or text over it detected, by the admin."""
-        url = f"{self.base_url}/api/admin/trr-api/media-assets/{asset_id}/{action}?force=true"
+        url = f"{self.base_url}/api/admin/trr-api/media-assets/{asset_id}/{action}{query}"
         return self.client.send(Request("POST", url, (*self.admin.headers, CONTENT_TYPE)))
 
     def stream(self, order: Import, headers: Sequence[Header] = ()) -> AbstractContextManager[Incoming]:
@@ -205,6 +210,23 @@ class App(Browser):
         self.lab = lab
         self.timeout_s = timeout_s
         self._known_to_work: Photo | None = None
+
+    def at_once(self, asked: Sequence[Callable[[App], T]], meanwhile: Callable[[], None] | None = None) -> list[T]:
+        """What comes of each where all are under way together, over connections of their own, and `meanwhile` runs."""
+
+        def ask(one: Callable[[App], T]) -> T:
+            other = copy(self)
+            other.client = self.client.another()
+            try:
+                return one(other)
+            finally:
+                other.client.close()
+
+        with ThreadPoolExecutor(len(asked)) as threads:
+            running = [threads.submit(ask, one) for one in asked]
+            if meanwhile is not None:
+                meanwhile()
+            return [each.result() for each in running]
 
     def photo(self, *given: Answer) -> Photo:
         """A fresh photo, for whose toggles the backend answers so; as the contract says where nothing is given."""

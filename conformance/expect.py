@@ -145,11 +145,15 @@ def has_message(exchange: Exchange) -> bool:
 
 
 def is_message(text: str) -> bool:
-    """Whether a person could learn anything from a text: it has words, and is no mere `OK`, id or address."""
+    """Whether a person could learn anything from a text: it has words, and is no mere `OK`, id, address or no-value."""
     said = text.strip()
-    return any(map(str.isalpha, said)) and said.rstrip(".!").lower() != "ok" and not _ID_OR_ADDRESS.fullmatch(said)
+    return (
+        any(map(str.isalpha, said)) and said.rstrip(".!").lower() not in _EMPTY and not _ID_OR_ADDRESS.fullmatch(said)
+    )
 
 
+_EMPTY = frozenset({"ok", "null", "none", "undefined", "nan", "[object object]"})
+"""What says nothing; all but the first are what languages write where somebody took no text for one."""
 _TAG = re.compile(r"<[^>]*>")
 _ID_OR_ADDRESS = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|https?://\S+|about:blank", re.IGNORECASE)
 

@@ -71,9 +71,9 @@ def signed_by_another_key(token: str) -> str:
     return jwt.encode(claims(token), "not-the-key-" + uuid.uuid4().hex + uuid.uuid4().hex, algorithm="HS256")
 
 
-def expired(token: str, key: str) -> str:
-    """The same payload, rightly signed, and past its time since a day."""
-    return jwt.encode({**claims(token), "exp": int(time.time()) - 86_400}, key, algorithm="HS256")
+def expired(token: str, key: str, *, since_s: int = 86_400) -> str:
+    """The same payload, rightly signed, and past its time since a day, or so many seconds."""
+    return jwt.encode({**claims(token), "exp": int(time.time()) - since_s}, key, algorithm="HS256")
 
 
 def with_role(token: str, key: str, role: str | None) -> str:

@@ -27,6 +27,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reference.serving import HEALTH
+from reference.transport import Transport
 
 TOGGLE_PATH = "/api/admin/trr-api/people/{person_id}/gallery/{link_id}/facebank-seed"
 ASSET_PATH = "/api/admin/trr-api/media-assets/{asset_id}"
@@ -95,7 +96,7 @@ class App:
             trust_env=False,
             follow_redirects=self.follow_redirects,
             timeout=settings.media_timeout_s,
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+            transport=Transport(httpx.Limits(max_connections=100, max_keepalive_connections=20)),
         )
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             settings.database_url,

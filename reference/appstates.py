@@ -24,7 +24,8 @@ class _Show:
         """Plan a show with so many seasons."""
         title = f"Show {uuid.uuid4().hex[:8]}"
         show_id = plan.add("core.shows", name=title, title=title)
-        numbers = range(1, seasons + 1)
+        # the specials are season 0
+        numbers = range(seasons)
         ids = [plan.add("core.seasons", show_id=show_id, season_number=n, name=f"Season {n}") for n in numbers]
         return cls(plan, positions, show_id, tuple(ids))
 

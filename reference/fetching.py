@@ -14,6 +14,7 @@ import httpx
 from reference.access import Access, Settings
 from reference.database import one_line
 from reference.page import is_http
+from reference.transport import Transport
 
 MAX_REDIRECTS = 5
 IDENTITY = {"Accept-Encoding": "identity"}
@@ -47,7 +48,7 @@ class Fetcher(Access):
             trust_env=False,
             follow_redirects=False,
             timeout=30,
-            limits=httpx.Limits(max_connections=200, max_keepalive_connections=0),
+            transport=Transport(httpx.Limits(max_connections=200, max_keepalive_connections=0)),
             headers={"User-Agent": "trr-reference"},
         )
 

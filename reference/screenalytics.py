@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reference import states
 from reference.serving import HEALTH
+from reference.transport import Transport
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -211,7 +212,7 @@ class Screenalytics:
             follow_redirects=False,
             trust_env=False,
             # Shorter than servers keep an idle connection, so that none is closed under a call.
-            limits=httpx.Limits(keepalive_expiry=1),
+            transport=Transport(httpx.Limits(keepalive_expiry=1)),
         )
 
     async def call(self, path: str, query: Mapping[str, str]) -> Sequence[Any]:

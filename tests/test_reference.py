@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpcore
 import httpx
 import psutil  # type: ignore[import-untyped, unused-ignore]
 import psycopg
@@ -29,6 +31,7 @@ from reference.__main__ import main
 from reference.database import with_database
 from reference.environment import Environment, fresh_settings
 from reference.rogues import MAX_BREAKS, ROGUES
+from reference.transport import Transport
 
 ROOT = Path(__file__).parents[1]
 
@@ -443,3 +446,18 @@ def test_a_rogue_serves(reference: Running) -> None:
         response = rogue.toggle(gallery["person_id"], gallery["links"][0]["link_id"], False)
         assert (response.status_code, response.json()["facebank_seed"]) == (200, True)
         assert rogue.photos(gallery["person_id"], seed_only=True) == []
+
+
+def test_a_connection_that_ends_at_once_is_one_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under uvloop it is an AttributeError of anyio's, which no service expects."""
+
+    async def ended(self: httpcore.AsyncConnectionPool, request: httpcore.Request) -> httpcore.Response:
+        raise AttributeError("'NoneType' object has no attribute 'getpeername'")
+
+    async def call() -> None:
+        async with httpx.AsyncClient(transport=Transport(httpx.Limits())) as client:
+            await client.get("http://127.0.0.1:1")
+
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", ended)
+    with pytest.raises(httpx.ConnectError, match="closed at once"):
+        asyncio.run(call())

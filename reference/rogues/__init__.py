@@ -54,9 +54,8 @@ def rogue(breaks: list[str], profile: str = "default") -> Callable[[S], S]:
             raise ValueError(f"rogue {name}: the name is taken")
         if not implementation.__doc__:
             raise ValueError(f"rogue {name}: say in its docstring what it does")
-        # Each module of rogues is called after its target; the media workflow is the backend's.
-        module = implementation.__module__.rpartition(".")[2]
-        target = "backend" if module.startswith("media_") else module
+        # The first word of a module of rogues is its target; the media workflow is the backend's.
+        target = implementation.__module__.rpartition(".")[2].partition("_")[0].replace("media", "backend")
         summary = implementation.__doc__.strip()
         _registry[name] = Rogue(name, target, tuple(breaks), summary, implementation, profile)
         return implementation
@@ -65,4 +64,12 @@ def rogue(breaks: list[str], profile: str = "default") -> Callable[[S], S]:
 
 
 # (fills the registry)
-from reference.rogues import app, backend, media_intake, media_openapi, media_upkeep, screenalytics  # noqa: E402, F401
+from reference.rogues import (  # noqa: E402
+    app,  # noqa: F401
+    backend,  # noqa: F401
+    backend_conditions,  # noqa: F401
+    media_intake,  # noqa: F401
+    media_openapi,  # noqa: F401
+    media_upkeep,  # noqa: F401
+    screenalytics,  # noqa: F401
+)

@@ -1241,3 +1241,251 @@ class SeasonLeftOut(App):
         if isinstance(value, dict) and "backdrops" in value:
             value = {"backdrops": value["backdrops"]}
         return super().json(value, status)
+
+
+# Faults that only some traffic shows
+
+
+@rogue(breaks=["PRX-01"])
+class JoinsWhatIsUnderWay(App):
+    """Takes a second toggle of a link that is being toggled for an impatient click, and gives it the first's answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.under_way: dict[tuple[str, str], asyncio.Task[httpx.Response]] = {}
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        key = person_id, link_id
+        if key not in self.under_way:
+            self.under_way[key] = asyncio.ensure_future(super().send_toggle(request, person_id, link_id, body))
+            self.under_way[key].add_done_callback(lambda _: self.under_way.pop(key, None))
+        return await asyncio.shield(self.under_way[key])
+
+
+class _Revocable(App):
+    """Looks in the database whether a session was revoked, before it decides anything."""
+
+    async def is_not_revoked(self) -> None:
+        """Asks the database."""
+        async with self.pool.connection() as connection:
+            await connection.execute("select 1")
+
+
+@rogue(breaks=["PRX-02", "PRX-01"])
+class CallerOfTheLatestRequest(_Revocable):
+    """Keeps the request whose caller is looked up in one place: while one waits, another's is put there."""
+
+    latest: Request
+
+    def authorize(self, request: Request) -> None:
+        super().authorize(self.latest if request.method == "PATCH" else request)
+
+    async def toggle(self, request: Request, person_id: str, link_id: str) -> Response:
+        self.latest = request
+        await self.is_not_revoked()
+        return await super().toggle(request, person_id, link_id)
+
+
+@rogue(breaks=["PRX-01", "PRX-03"])
+class LinkOfTheLatestRequest(_Revocable):
+    """Keeps the link that is to be toggled in one place: while one waits, another's is put there."""
+
+    latest: tuple[str, str]
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        self.latest = person_id, link_id
+        await self.is_not_revoked()
+        return await super().send_toggle(request, *self.latest, body)
+
+
+@rogue(breaks=["PRX-02"])
+class LowerCasePathsAreGuarded(App):
+    """Guards the paths that a pattern matches, which knows no capital letter."""
+
+    def authorize(self, request: Request) -> None:
+        if re.fullmatch(r"/api/admin/[a-z0-9/-]+", request.url.path):
+            super().authorize(request)
+
+
+@rogue(breaks=["PRX-02"])
+class SubrequestsAreTrusted(App):
+    """Takes a request for one of its own, which has been looked at, by a header that frameworks set."""
+
+    def authorize(self, request: Request) -> None:
+        if "middleware" not in request.headers.get("x-middleware-subrequest", ""):
+            super().authorize(request)
+
+
+@rogue(breaks=["PRX-03"])
+class RefusedIsTriedUnsigned(App):
+    """Tries again without the internal secret where the backend does not like it."""
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        response = await super().send_toggle(request, person_id, link_id, body)
+        if response.status_code != 403:
+            return response
+        path, timeout_s = self.toggle_path(person_id, link_id), self.settings.toggle_timeout_s
+        return await self.call_backend("PATCH", path, self.service_headers(request), body=body, timeout_s=timeout_s)
+
+
+@rogue(breaks=["PRX-05"])
+class QueryStandsInForTheBody(App):
+    """Reads the value from the query where the body has none."""
+
+    async def read_body(self, request: Request) -> Any:
+        body = await super().read_body(request)
+        given = request.query_params.get("facebank_seed")
+        if isinstance(body, dict) and "facebank_seed" not in body and given in ("true", "false"):
+            return {"facebank_seed": given == "true"}
+        return body
+
+
+@rogue(breaks=["PRX-05"])
+class FormsAreRead(App):
+    """Reads the body of a form too, whose values are texts."""
+
+    async def read_body(self, request: Request) -> Any:
+        if "form-urlencoded" not in request.headers.get("content-type", ""):
+            return await super().read_body(request)
+        form = httpx.QueryParams((await request.body()).decode())
+        return {"facebank_seed": form["facebank_seed"] == "true"} if "facebank_seed" in form else {}
+
+
+@rogue(breaks=["PRX-06"])
+class UnknownLinkIsOff(App):
+    """Takes a 404 for a success where the seed is taken away: what is not there is no seed."""
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        response = await super().send_toggle(request, person_id, link_id, body)
+        if response.status_code == 404 and not body["facebank_seed"]:
+            return httpx.Response(200, json={"link_id": link_id, "person_id": person_id, "facebank_seed": False})
+        return response
+
+
+@rogue(breaks=["PRX-06"])
+class ObjectObject(App):
+    """Makes a text of a `detail` that is none, as its language does."""
+
+    def error_message(self, response: httpx.Response) -> str:
+        message = super().error_message(response)
+        return "[object Object]" if message[:1] in ("[", "{") else message
+
+
+@rogue(breaks=["PRX-06"])
+class LongRefusalsAreOurs(App):
+    """Reads at most 16 KiB of a refusal, and takes a longer one for a failure of its own."""
+
+    def error_status(self, response: httpx.Response) -> int:
+        return 500 if len(response.content) > 16 * 1024 else super().error_status(response)
+
+
+@rogue(breaks=["PRX-08"])
+class BrokenStreamExplained(App):
+    """Tells at the end of a stream that broke off what was asked."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        try:
+            async for piece in response.aiter_bytes():
+                yield piece
+        except httpx.HTTPError as error:
+            told = {"error": repr(error), "request": dict(response.request.headers)}
+            yield b"\n\nevent: error\ndata: " + json.dumps(told).encode() + b"\n\n"
+
+
+@rogue(breaks=["PRX-09"])
+class OverlayAssetNotEncoded(App):
+    """Writes the id of an asset whose text is looked for into the path as the browser sent it."""
+
+    async def detect_text_overlay(self, request: Request, asset_id: str) -> Response:
+        self.authorize(request)
+        force = [pair for pair in request.query_params.multi_items() if pair[0] == "force"]
+        path = f"/admin/media-assets/{unquote(asset_id)}/detect-text-overlay"
+        return await self.forward(request, "POST", path, params=force)
+
+
+@rogue(breaks=["PRX-10"])
+class SecondTryExcludes(App):
+    """Tries a delete again where the backend is not there, and forgets what was said of the exclusion."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        try:
+            return await super().send(method, url, headers, body, params)
+        except httpx.TransportError:
+            if method != "DELETE":
+                raise
+            return await super().send(method, url, headers, body, [("exclude", "true")])
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeNotEncoded(App):
+    """Writes the value into the query as it was decoded."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        if method == "DELETE":
+            url, params = f"{url}?{'&'.join(f'{name}={value}' for name, value in params)}", []
+        return await super().send(method, url, headers, body, params)
+
+
+@rogue(breaks=["PRX-11"])
+class ManyEventsAreBatched(App):
+    """Passes events on five by five once there are many."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        count, held = 0, b""
+        async for line in by_line(super().pieces(response)):
+            held += line
+            if line == b"\n":
+                count += 1
+                if count <= 20 or count % 5 == 0:
+                    yield held
+                    held = b""
+        yield held
+
+
+@rogue(breaks=["PRX-11"])
+class OneBufferForAllImports(App):
+    """Keeps the line that is not whole yet in one place for all imports."""
+
+    rest = b""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for piece in super().pieces(response):
+            *lines, self.rest = re.split(b"\r?\n", self.rest + piece)
+            for line in lines:
+                yield line + b"\n"
+        yield self.rest
+        self.rest = b""
+
+
+@rogue(breaks=["PRX-11", "SSE-01"])
+class LinesOfText(App):
+    """Reads lines as text has them, which end at more characters than those of an event stream."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in response.aiter_lines():
+            yield f"{line}\n".encode()
+
+
+@rogue(breaks=["PRX-12"])
+class FirstCountFailsInSilence(App):
+    """Answers 200 where the first count or detection fails, which nobody has asked for; a recount is asked for."""
+
+    async def forward_asset(self, request: Request, asset_id: str, action: str) -> Response:
+        answer = await super().forward_asset(request, asset_id, action)
+        return answer if answer.status_code < 400 or request.query_params.get("force") == "true" else self.json({})
+
+
+@rogue(breaks=["PRX-12"])
+class RedirectIsASuccess(App):
+    """Takes whatever is below 400 for a success."""
+
+    def answer(self, response: httpx.Response) -> Response:
+        return self.json({}) if response.is_redirect else super().answer(response)
+
+
+@rogue(breaks=["BKD-01"])
+class SpecialsForgotten(App):
+    """Looks at the numbered seasons, and not at the specials, which are season 0."""
+
+    def is_linked_to_a_season(self) -> LiteralString:
+        return super().is_linked_to_a_season().replace("and seasons.show_id", "and season_number > 0 and show_id")

@@ -14,7 +14,7 @@ import httpx
 from fastapi import HTTPException
 
 from reference.rogues import rogue
-from reference.screenalytics import CallFailed, CastMember, Connection, Outcome, Photos, Screenalytics
+from reference.screenalytics import CallFailed, CastMember, Connection, Outcome, Photos, Screenalytics, Settings
 
 NO_INDEX = "drop index face_bank_images_once"
 
@@ -877,3 +877,289 @@ def json_or(body: bytes, default: Any) -> Any:
         return json.loads(body)
     except ValueError:
         return default
+
+
+# Faults that only some traffic shows
+
+
+@rogue(breaks=["FALL-02", "FALL-05"])
+class OnceUnseededAlwaysUnseeded(Screenalytics):
+    """Remembers who had no seeds, and falls back for them from then on."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.unseeded: set[str] = set()
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if seeds.empty:
+            self.unseeded.add(person_id)
+        return await self.list_photos(person_id, False, limit) if person_id in self.unseeded else seeds
+
+
+@rogue(breaks=["FALL-03"])
+class OnceSeededAlwaysSeeded(Screenalytics):
+    """Remembers who had seeds, and never falls back for them."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.seeded: set[str] = set()
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            self.seeded.add(person_id)
+        return seeds if person_id in self.seeded else await self.list_photos(person_id, False, limit)
+
+
+@rogue(breaks=["FALL-04", "FALL-12"])
+class LaterIsEmpty(Screenalytics):
+    """Does not wait where the backend says with `Retry-After` that it is busy, and takes that for an empty list."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        response = await self.client.get(path, params=query, headers=self.credentials())
+        return (200, b"[]") if "retry-after" in response.headers else (response.status_code, response.content)
+
+
+@rogue(breaks=["FALL-04", "FALL-12"])
+class NotModifiedIsEmpty(Screenalytics):
+    """Takes a 304 for a list without anything new."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return [] if status == 304 else super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-04", "FALL-12"])
+class ProxysErrorIsEmpty(Screenalytics):
+    """Takes a status that HTTP does not know, as proxies have them, for an empty list."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        return [] if status > 511 else super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-04", "FALL-12"])
+class StalledBodyIsWhole(Screenalytics):
+    """Reads what had arrived when a body stalled."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        body = b""
+        async with self.client.stream("GET", path, params=query, headers=self.credentials()) as response:
+            with contextlib.suppress(httpx.ReadTimeout):
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+        return response.status_code, body
+
+
+@rogue(breaks=["FALL-12", "FALL-04"])
+class FirstPagesAreKept(Screenalytics):
+    """Imports what the first pages had where a later one fails."""
+
+    async def photos_page(self, person_id: str, seed_only: bool, offset: int) -> Sequence[Any]:
+        try:
+            return await super().photos_page(person_id, seed_only, offset)
+        except CallFailed:
+            if not offset:
+                raise
+            return []
+
+
+@rogue(breaks=["FALL-10"])
+class AnonymousWhereRefused(Screenalytics):
+    """Asks again without the credential where the backend does not know it."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        status, body = await super().get(path, query)
+        if status != 401:
+            return status, body
+        response = await self.client.get(path, params=query)
+        return response.status_code, response.content
+
+
+@rogue(breaks=["FALL-11"])
+class LaterPagesForgetTheFilter(Screenalytics):
+    """Leaves `seed_only` out from the second page on."""
+
+    def photos_query(self, seed_only: bool, offset: int) -> Mapping[str, str]:
+        query = super().photos_query(seed_only, offset)
+        return {name: value for name, value in query.items() if name != "seed_only"} if offset else query
+
+
+@rogue(breaks=["FALL-12"])
+class RefusedFallbackIsNothing(Screenalytics):
+    """Takes a refusal of all photos for none that we may see."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            return seeds
+        try:
+            return await self.list_photos(person_id, False, limit)
+        except CallFailed as failure:
+            if str(failure) not in ("status 401", "status 403"):
+                raise
+            return Photos([])
+
+
+@rogue(breaks=["SYNC-01"])
+class PhotoOfOneAlone(Screenalytics):
+    """Knows an image by its address: a photo of two people is the image of whoever comes first."""
+
+    schema_changes = (
+        f"do $$ begin {NO_INDEX}; create unique index face_bank_images_once on face_bank_images (source_url); end $$"
+    )
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        cursor = await connection.execute(
+            "insert into face_bank_images (person_id, source_url, is_seed, approved)"
+            " select %s, address, true, false from unnest(%s::text[]) as given (address) order by address"
+            " on conflict (source_url) do nothing",
+            (person_id, list(addresses)),
+        )
+        return cursor.rowcount
+
+
+@rogue(breaks=["SYNC-01", "SYNC-02"])
+class SizesAreRequired(Screenalytics):
+    """Takes a row without a width for one that is broken."""
+
+    def address(self, row: Any) -> str | None:
+        return super().address(row) if isinstance(row, dict) and isinstance(row.get("width"), int) else None
+
+
+@rogue(breaks=["SYNC-01"])
+class FailedOnceIsSkipped(Screenalytics):
+    """Counts a person who could not be imported once as an error, and does not try again."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.failed: set[str] = set()
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        if member.person_id in self.failed:
+            return Outcome(errors=1)
+        outcome = await super().import_person(member, limit)
+        if outcome.errors:
+            self.failed.add(member.person_id)
+        return outcome
+
+
+@rogue(breaks=["SYNC-01", "SYNC-06"])
+class EightAtATime(Screenalytics):
+    """Imports people by eight, and leaves those out who are too few for another eight."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        for number in range(len(cast) // 8 or 1):
+            outcomes += await super().import_people(cast[number * 8 : number * 8 + 8], limit)
+        return outcomes
+
+
+@rogue(breaks=["SYNC-03"])
+class ApprovedPersonIsTrusted(_Rows):
+    """Approves new images of a person who has one that was approved."""
+
+    changes = (
+        "approved = exists (select from face_bank_images as others"
+        " where others.person_id = face_bank_images.person_id and others.approved)"
+    )
+
+
+class _Compares(_Plain):
+    """Inserts what it does not find, one import after the other."""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        await connection.execute("select from person where person_id = %s for update", (person_id,))
+        known = await self.known(connection, person_id)
+        return await super().store_images(connection, person_id, [a for a in addresses if a not in known])
+
+
+@rogue(breaks=["SYNC-04"])
+class KnownIsReadOnce(_Compares):
+    """Reads what is stored of a person once, and remembers it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.remembered: dict[str, set[str]] = {}
+
+    async def known(self, connection: Connection, person_id: str) -> set[str]:
+        known = self.remembered.get(person_id) or await super().known(connection, person_id)
+        self.remembered[person_id] = known
+        return known
+
+
+@rogue(breaks=["SYNC-04", "SYNC-05"])
+class KnownIsCutOff(_Compares):
+    """Compares with one image fewer than an import has."""
+
+    async def known(self, connection: Connection, person_id: str) -> set[str]:
+        cursor = await connection.execute(
+            "select source_url from face_bank_images where person_id = %s order by created_at desc limit 4",
+            (person_id,),
+        )
+        return {address for (address,) in await cursor.fetchall()}
+
+
+@rogue(breaks=["SYNC-04"])
+class ApprovedAreNotCompared(_Compares):
+    """Compares with the images that wait for approval, and adds those anew that have it."""
+
+    async def known(self, connection: Connection, person_id: str) -> set[str]:
+        cursor = await connection.execute(
+            "select source_url from face_bank_images where person_id = %s and not approved", (person_id,)
+        )
+        return {address for (address,) in await cursor.fetchall()}
+
+
+@rogue(breaks=["SYNC-05"])
+class LockedByEpisode(LooksThenInserts):
+    """Lets two imports of one episode wait for each other, and not those of two episodes with the same people."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.turns: dict[str, asyncio.Lock] = {}
+
+    async def sync(self, ep_id: str, limit: int) -> Mapping[str, Any]:
+        async with self.turns.setdefault(ep_id, asyncio.Lock()):
+            return await super().sync(ep_id, limit)
+
+
+@rogue(breaks=["SYNC-05"])
+class FallbackLooksThenInserts(_Compares):
+    """Compares the photos of a fallback with what was stored before it was asked for."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            return seeds
+        async with self.pool.connection() as connection:
+            known = await self.known(connection, person_id)
+        photos = await self.list_photos(person_id, False, limit)
+        return replace_addresses(photos, [_Marked(address) for address in photos.addresses if address not in known])
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        if any(isinstance(address, _Marked) for address in addresses):
+            return await _Plain.store_images(self, connection, person_id, list(map(str, addresses)))
+        return await super().store_images(connection, person_id, addresses)
+
+
+@rogue(breaks=["SYNC-07"])
+class UnlistedAreDeleted(Screenalytics):
+    """Deletes the images whose photos are no longer listed."""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        await connection.execute(
+            "delete from face_bank_images where person_id = %s and source_url <> all(%s)", (person_id, list(addresses))
+        )
+        return await super().store_images(connection, person_id, addresses)
+
+
+@rogue(breaks=["SYNC-07"])
+class FailureCleansUp(Screenalytics):
+    """Deletes the images of a person who could not be imported, so that nothing is left half done."""
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        outcome = await super().import_person(member, limit)
+        if outcome.errors and not outcome.images:
+            async with self.pool.connection() as connection:
+                await connection.execute("delete from face_bank_images where person_id = %s", (member.person_id,))
+        return outcome

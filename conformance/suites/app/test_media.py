@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 from weakref import WeakSet
 
 import pytest
@@ -43,10 +44,13 @@ def reading(value: str) -> bool | str:
     return lower in TRUE if lower in TRUE | FALSE else value
 
 
-def deletes(app: App, query: str) -> tuple[Exchange, list[Call]]:
-    """An admin's delete of a fresh asset, and the deletes that the backend, which knows it, received."""
+def deletes(app: App, query: str, *before: Answer) -> tuple[Exchange, list[Call]]:
+    """An admin's delete of a fresh asset, and the deletes that the backend, which knows it, received.
+
+    It accepts what it receives, after it has answered otherwise `before`.
+    """
     asset_id = str(uuid.uuid4())
-    app.lab.script(asset_id, answers.json_value({"asset_id": asset_id, **DELETED}, "200"))
+    app.lab.script(asset_id, *before, answers.json_value({"asset_id": asset_id, **DELETED}, "200"))
     exchange = app.delete(asset_id, query)
     app.require_toggles()
     return exchange, [call for call in app.received(asset_id) if call.method == "DELETE"]
@@ -139,6 +143,47 @@ def test_other_exclude_keeps_its_meaning(app: App, given_values: tuple[str, ...]
 
 
 @pytest.mark.clause("PRX-10")
+@pytest.mark.parametrize(
+    "value", ["true%26exclude%3Dfalse", "false%26exclude%3Dtrue", "false%23", "false%3Bexclude%3Dtrue"]
+)
+def test_exclude_is_one_value(app: App, value: str) -> None:
+    """What is encoded in the one value is no further parameter: the backend reads the same, or receives nothing."""
+    exchange, calls = deletes(app, f"?exclude={value}")
+    for call in calls:
+        if excludes(call) != [unquote(value)]:
+            raise Violation(
+                f"exclude={value} became something else",
+                expected=f"exclude={value}, or no call of the backend",
+                actual="\n".join(shown(calls)),
+                exchange=exchange,
+            )
+
+
+@pytest.mark.clause("PRX-10")
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(answers.reset, id="reset"),
+        pytest.param(answers.close, id="closed"),
+        pytest.param(lambda: answers.status(503), id="503"),
+    ],
+)
+def test_another_try_has_the_same_exclude(app: App, failure: Callable[[], Answer], value: str) -> None:
+    """Whoever tries a delete again that failed says the same of the exclusion."""
+    exchange, calls = deletes(app, f"?exclude={value}", failure())
+    if not calls:
+        hands_on(app, f"?exclude={value}", value)
+    if any(excludes(call) != [value] for call in calls):
+        raise Violation(
+            f"the backend, which failed once, did not receive exclude={value}",
+            expected=f"DELETE /api/v1/admin/media-assets/…?exclude={value}",
+            actual="\n".join(shown(calls)),
+            exchange=exchange,
+        )
+
+
+@pytest.mark.clause("PRX-10")
 @pytest.mark.parametrize("given_values", [("true", "false"), ("false", "true")], ids="&".join)
 def test_contradiction_is_not_resolved_elsewhere(app: App, given_values: tuple[str, str]) -> None:
     """Of two values that contradict each other one is handed on, or both, or the delete is refused."""
@@ -210,6 +255,8 @@ WIRES = (
     Wire("more blank lines", "\n\ndata: {}\n\n\n"),
     Wire("UTF-8", ascii=False, content_type="text/event-stream;charset=UTF-8"),
 )
+MANY = 12
+"""So many images are an import that some stages of a proxy treat otherwise than a small one."""
 LIVE_WIRES = ("plain", "CRLF", "heartbeats", "ids")
 """What a proxy that reads events may wait for in vain."""
 
@@ -385,6 +432,56 @@ def test_events_come_one_by_one_to_a_browser_that_takes_gzip(app: App) -> None:
     arrive_before_the_next(app, order, WIRES[0], story(order), (("Accept-Encoding", "gzip"),))
 
 
+@pytest.mark.clause("PRX-11")
+def test_many_events_come_one_by_one(app: App) -> None:
+    """The same of an import of many images, whose events are long."""
+    order = Import(MANY)
+    arrive_before_the_next(app, order, WIRES[0], [event | {"note": "long " * 2_000} for event in story(order)])
+
+
+@pytest.mark.clause("PRX-11")
+def test_imports_at_once_are_each_its_own(app: App) -> None:
+    """Of two imports that are under way together, each has its own events."""
+    warm_up(app)
+    orders = [Import(3), Import(3)]
+    sent = {order.key: story(order) for order in orders}
+    for order in orders:
+        first, second, *others = (WIRES[0].write(event, 0) for event in sent[order.key])
+        # in the middle of a line of data
+        middle = second.index(b"{") + 10
+        app.lab.script(
+            order.page, answers.stream([first + second[:middle], answers.gate(), second[middle:] + b"".join(others)])
+        )
+
+    begun = {order.key: threading.Event() for order in orders}
+
+    def let_go() -> None:
+        # who has one import at a time does not begin the second before
+        for order in orders:
+            begun[order.key].wait(app.timeout_s / 8)
+        for order in orders:
+            app.lab.release(order.page)
+
+    def import_one(order: Import, other: App) -> tuple[list[sse.Event], Exchange]:
+        events = []
+        with other.stream(order) as incoming:
+            for event in events_of(incoming):
+                events.append(event)
+                begun[order.key].set()
+            return events, incoming.exchange
+
+    for order, (events, exchange) in zip(
+        orders, app.at_once([partial(import_one, order) for order in orders], let_go), strict=True
+    ):
+        if exchange.status == 200 and (arrived := backends(events, sent[order.key])) != sent[order.key]:
+            raise Violation(
+                f"of two imports at once: {first_difference(sent[order.key], arrived)}",
+                expected=sent[order.key],
+                actual=arrived,
+                exchange=exchange,
+            )
+
+
 @pytest.mark.clause("SSE-08")
 def test_first_event_comes_before_the_last_image(app: App) -> None:
     """The browser hears of the first image while the backend has still to fetch the last."""
@@ -448,6 +545,16 @@ def test_long_event_arrives(app: App) -> None:
     sent = story(order, caption="A reunion that nobody had expected. " * 150)
     chunks = [WIRES[0].write(event, number) for number, event in enumerate(sent)]
     passes_on(app, order, sent, answers.stream(chunks))
+
+
+@pytest.mark.clause("PRX-11")
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"], ids=ascii)
+def test_lines_end_where_those_of_a_stream_do(app: App, character: str) -> None:
+    """What ends a line of text elsewhere ends none of an event stream, and a caption may hold it."""
+    order = Import(2)
+    sent = story(order, caption=f"One{character}two")
+    wire = next(wire for wire in WIRES if not wire.ascii)
+    passes_on(app, order, sent, answers.stream([wire.write(event, number) for number, event in enumerate(sent)]))
 
 
 # what some readers of lines take for the end of one, and SSE does not, is left to the wire's own escapes
@@ -534,9 +641,9 @@ def reached_the_backend(app: App, asset_id: str, action: str, exchange: Exchange
         )
 
 
-def fails(app: App, asset_id: str, action: str, *, because: str) -> Exchange:
+def fails(app: App, asset_id: str, action: str, *, because: str, query: str = "?force=true") -> Exchange:
     """The backend, which is asked, fails, and that is no 2xx at the browser."""
-    exchange = app.act(asset_id, action)
+    exchange = app.act(asset_id, action, query)
     reached_the_backend(app, asset_id, action, exchange)
     return no_success(exchange, action, because=because)
 
@@ -564,9 +671,9 @@ def says_so(exchange: Exchange, action: str, *, because: str) -> None:
         )
 
 
-def is_told(app: App, asset_id: str, action: str, *, because: str) -> None:
+def is_told(app: App, asset_id: str, action: str, *, because: str, query: str = "?force=true") -> None:
     """The backend's failure is a non-2xx with a message."""
-    says_so(fails(app, asset_id, action, because=because), action, because=because)
+    says_so(fails(app, asset_id, action, because=because, query=query), action, because=because)
 
 
 @pytest.mark.clause("PRX-12")
@@ -585,12 +692,24 @@ def test_failure_is_told(app: App, action: str, code: int, answer: Callable[[int
     code=st.integers(400, 428) | st.integers(430, 599),
     action=st.sampled_from(ACTIONS),
     detail=st.text(max_size=30).map("it failed: {}".format) | st.none(),
+    query=st.sampled_from(["", "?force=false", "?force=true"]),
 )
-def test_any_failure_is_told(app: App, code: int, action: str, detail: str | None) -> None:
-    """Any 4xx or 5xx, with any detail."""
+def test_any_failure_is_told(app: App, code: int, action: str, detail: str | None, query: str) -> None:
+    """Any 4xx or 5xx, with any detail, of a first count and of a recount."""
     body = json.dumps({"detail": detail}).encode()
     asset_id = asset(app, answers.raw(body, code=code))
-    is_told(app, asset_id, action, because=f"the backend answers {code}")
+    is_told(app, asset_id, action, because=f"the backend answers {code}", query=query)
+
+
+@pytest.mark.clause("PRX-12")
+@each_action
+@pytest.mark.parametrize("code", [302, 307, 308])
+def test_redirect_that_leads_nowhere_is_told(app: App, action: str, code: int) -> None:
+    """A 3xx of the backend is no 2xx either, whoever follows it."""
+    asset_id = asset(app, answers.redirect(code=code))
+    exchange = fails(app, asset_id, action, because=f"the backend answers {code}")
+    if exchange.status >= 400:
+        says_so(exchange, action, because=f"the backend answers {code}")
 
 
 @pytest.mark.clause("PRX-12")

@@ -17,12 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance import expect, tokens
-from conformance.app import App, Photo, Session, fresh_photo, media_routes, shown
+from conformance.app import CONTENT_TYPE, App, Import, Photo, Session, fresh_photo, media_routes, shown
 from conformance.backend import SECRET_HEADER
 from conformance.errors import NotVerified, Violation
 from conformance.exchange import Exchange, Failure, Header
 from conformance.lab import Answer, Call, answers
 from conformance.strategies import NO_BOOLEAN
+
+TOGETHER = 12
+"""How many requests are under way together where one could be taken for another."""
 
 # --- what the backend received ---------------------------------------------------------------------------------------
 
@@ -115,6 +118,44 @@ def test_state_follows_any_history(app: App, steps: list[tuple[int, bool]]) -> N
             )
 
 
+@pytest.mark.clause("PRX-01")
+def test_toggles_at_once_are_each_its_own(app: App) -> None:
+    """Toggles of several links that are under way together: each is its own link's, with its own value."""
+    app.require_toggles()
+    photos = [app.photo() for _ in range(TOGETHER)]
+    app.at_once([partial(toggles, photo=photo, value=bool(number % 2)) for number, photo in enumerate(photos)])
+
+
+@pytest.mark.clause("PRX-01")
+def test_toggle_of_a_link_that_is_being_toggled(app: App) -> None:
+    """ON while the OFF is under way is another toggle: where it is answered 200, it is answered ON, and was sent."""
+    app.require_toggles()
+    photo = app.photo(answers.held(answers.toggled()))
+
+    def second(other: App) -> Exchange:
+        app.lab.calls(photo.link_id, at_least=1, within_s=app.timeout_s / 2)
+        return other.toggle(photo, True)
+
+    def let_go() -> None:
+        app.lab.calls(photo.link_id, at_least=1, within_s=app.timeout_s / 2)
+        # who waits for the first, or refuses the second, never sends it before
+        app.lab.calls(photo.link_id, at_least=2, within_s=0.5)
+        app.lab.release(photo.link_id)
+
+    both = app.at_once([lambda other: other.toggle(photo, False), second], let_go)
+    sent = [parsed(call.body) for call in app.received(photo.link_id)]
+    for value, exchange in zip((False, True), both, strict=True):
+        answer: Any = parsed(exchange.answer.text) if exchange.status == 200 else None
+        answer = answer if isinstance(answer, dict) else None
+        if answer is not None and (answer.get("facebank_seed") is not value or {"facebank_seed": value} not in sent):
+            raise Violation(
+                "of two toggles of a link at once, one was answered with the other's answer",
+                expected={"facebank_seed": value},
+                actual=f"{exchange.answer.text[:500]}; the backend received {sent}",
+                exchange=exchange,
+            )
+
+
 # --- PRX-02: who may -------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +203,21 @@ class Stranger:
 
 REFUSED = frozenset({401, 403})
 
+ANY_REFUSAL = frozenset(range(400, 500))
+
+INSIDERS = (
+    ("X-Middleware-Subrequest", ":".join(["middleware"] * 5)),
+    ("X-Middleware-Subrequest", ":".join(["src/middleware"] * 5)),
+    ("X-Forwarded-Host", "localhost:3000"),
+    ("X-Forwarded-For", "127.0.0.1"),
+)
+"""What frameworks and proxies say of a request, and what anybody can say."""
+
+
+def _who_says(name: str, value: str, app: App) -> Session:
+    return Session(((name, value),))
+
+
 STRANGERS = (
     Stranger("no session", lambda app: Session(), frozenset({401})),
     Stranger("not allowlisted", lambda app: app.user, frozenset({403})),
@@ -172,6 +228,10 @@ STRANGERS = (
     Stranger("unsigned", _made_from_admin("unsigned", _unsigned), REFUSED),
     Stranger("the service", _as_the_service, REFUSED),
     Stranger("the secret alone", lambda app: Session(_as_the_service(app).headers[-1:]), REFUSED),
+    *(
+        Stranger(f"no session, and {name}: {value}", partial(_who_says, name, value), ANY_REFUSAL)
+        for name, value in INSIDERS
+    ),
 )
 
 each_stranger = pytest.mark.parametrize("stranger", [pytest.param(row, id=row.name) for row in STRANGERS])
@@ -207,6 +267,40 @@ def test_stranger_cannot_use_the_media_proxies(app: App, stranger: Stranger, rou
             exchange=exchange,
         )
     received_nothing(app, marker, what=f"{chosen.name} ({stranger.name})", exchange=exchange)
+
+
+@pytest.mark.clause("PRX-02")
+@pytest.mark.parametrize("who", ["no session", "not allowlisted"])
+def test_stranger_cannot_toggle_by_another_spelling(app: App, who: str) -> None:
+    """Ids in upper case, which name the same, open no other door: no 2xx, and the backend receives nothing."""
+    session = next(row for row in STRANGERS if row.name == who).session(app)
+    photo = app.photo()
+    exchange = app.toggle(Photo(photo.person_id.upper(), photo.link_id.upper()), session=session)
+    if 200 <= exchange.status < 300:
+        raise Violation(
+            f"a toggle ({who}) was granted, by ids in upper case",
+            expected="no 2xx",
+            actual=exchange.outcome(),
+            exchange=exchange,
+        )
+    ids = photo.person_id, photo.link_id, photo.person_id.upper(), photo.link_id.upper()
+    received_nothing(app, *ids, what=f"a toggle ({who})", exchange=exchange)
+
+
+@pytest.mark.clause("PRX-02")
+def test_stranger_among_admins_cannot_toggle(app: App) -> None:
+    """While admins toggle, who is not allowlisted is still a 403, and the backend receives nothing."""
+    app.require_toggles()
+    strangers, admins = ([app.photo() for _ in range(TOGETHER // 2)] for _ in range(2))
+    asked = [
+        (photo, who)
+        for both in zip(strangers, admins, strict=True)
+        for photo, who in zip(both, (app.user, app.admin), strict=True)
+    ]
+    exchanges = app.at_once([partial(App.toggle, photo=photo, session=who) for photo, who in asked])
+    for photo, exchange in zip(strangers, exchanges[::2], strict=True):
+        expect.status(exchange, {403}, what="a toggle (not allowlisted, among admins)")
+        received_nothing(app, photo.person_id, photo.link_id, what="a toggle (not allowlisted)", exchange=exchange)
 
 
 # --- PRX-03, PRX-04: what is sent ------------------------------------------------------------------------------------
@@ -258,6 +352,23 @@ def test_backend_receives_the_signed_toggle(app: App, browser: Callable[[bool], 
             raise Violation(
                 f"the backend did not receive the contract's toggle: {'; '.join(problems)}",
                 expected=f'PATCH {photo.path} {{"facebank_seed": {json.dumps(value)}}}, signed',
+                actual=_whole(call),
+                exchange=exchange,
+            )
+
+
+@pytest.mark.clause("PRX-03")
+@pytest.mark.parametrize("code", [401, 403, 409, 500, 503])
+def test_backend_that_refuses_receives_the_signed_toggle_alone(app: App, code: int) -> None:
+    """Where the backend refuses, and the app tries again, it receives the same signed toggle and nothing else."""
+    app.require_toggles()
+    photo = app.photo(answers.status(code), answers.toggled())
+    exchange = app.toggle(photo)
+    for call in app.received(photo.person_id, photo.link_id):
+        if problems := list(is_signed_toggle(app, call, photo, True)):
+            raise Violation(
+                f"the backend, which answers {code}, did not receive the contract's toggle: {'; '.join(problems)}",
+                expected=f'PATCH {photo.path} {{"facebank_seed": true}}, signed',
                 actual=_whole(call),
                 exchange=exchange,
             )
@@ -383,6 +494,25 @@ def test_any_other_value_is_refused(app: App, value: Any) -> None:
     refuses_body(app, json.dumps({"facebank_seed": value}).encode())
 
 
+ELSEWHERE: dict[str, tuple[str, bytes, Header]] = {
+    "in the query": ("?facebank_seed=true", b"{}", CONTENT_TYPE),
+    "in the query alone": ("?facebank_seed=true", b"", CONTENT_TYPE),
+    "in the query, null in the body": ("?facebank_seed=true", b'{"facebank_seed": null}', CONTENT_TYPE),
+    "in a form": ("", b"facebank_seed=true", ("Content-Type", "application/x-www-form-urlencoded")),
+}
+
+
+@pytest.mark.clause("PRX-05")
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_word_elsewhere_is_no_boolean(app: App, where: str) -> None:
+    """`true` as a word of the query or of a form is a text, and the toggle is refused like any without a boolean."""
+    query, body, content_type = ELSEWHERE[where]
+    photo = app.photo()
+    exchange = app.toggle(photo, body=body, query=query, content_type=content_type)
+    expect.client_error(exchange, what=f"a toggle whose value stands {where}")
+    received_nothing(app, photo.person_id, photo.link_id, what=f"a value {where}", exchange=exchange)
+
+
 @pytest.mark.clause("PRX-05", level="SHOULD")
 @each_body
 def test_body_without_a_boolean_is_400(app: App, body: bytes) -> None:
@@ -404,17 +534,19 @@ REFUSAL_BODIES: dict[str, Callable[[int], Answer]] = {
     "web page": lambda code: answers.raw(BAD_GATEWAY, headers=answers.HTML, code=code),
     "null": lambda code: answers.raw(b"null", code=code),
     "nothing": lambda code: answers.raw(b"", headers=(), code=code),
+    "long web page": lambda code: answers.raw(BAD_GATEWAY + b"<!-- -->" * 16_384, headers=answers.HTML, code=code),
 }
 
 
 @pytest.mark.clause("PRX-06")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
 @pytest.mark.parametrize("code", REFUSALS)
 @pytest.mark.parametrize("answer", [pytest.param(make, id=name) for name, make in REFUSAL_BODIES.items()])
-def test_refusal_arrives(app: App, answer: Callable[[int], Answer], code: int) -> None:
+def test_refusal_arrives(app: App, answer: Callable[[int], Answer], code: int, value: bool) -> None:
     """The backend's status arrives as it is, with a message whatever the backend's body says."""
     app.require_toggles()
     photo = app.photo(answer(code))
-    exchange = app.toggle(photo)
+    exchange = app.toggle(photo, value)
     expect.status(exchange, {code}, what=f"a toggle that the backend refuses with {code}")
     if not expect.has_message(exchange):
         raise Violation(
@@ -519,12 +651,35 @@ def _answered(answer: Callable[[], Answer]) -> Callable[[App], Exchange]:
     return lambda app: app.toggle(app.photo(answer()))
 
 
-def _media(index: int) -> Callable[[App], Exchange]:
+MEDIA_ANSWERS: dict[str, Callable[[], Answer]] = {
+    "accepted": lambda: answers.json_value({"people_count": 1, "images": [], "deleted_asset": True}),
+    "refused with 403": partial(answers.status, 403),
+    "failed with 500": partial(answers.status, 500),
+    "not JSON from the backend": answers.not_json,
+    "reset": answers.reset,
+}
+
+
+def _media(index: int, answer: Callable[[], Answer] | None = None) -> Callable[[App], Exchange]:
     def call(app: App) -> Exchange:
         marker = str(uuid.uuid4())
-        return app.media(media_routes(marker)[index], marker, app.admin)
+        route = media_routes(marker)[index]
+        if answer is not None:
+            body = route.body or {}
+            app.lab.script(str(body.get("source_url") or body.get("url") or marker), answer())
+        return app.media(route, marker, app.admin)
 
     return call
+
+
+def _broken_stream(end: answers.End, app: App) -> Exchange:
+    """An import of which the backend tells the beginning."""
+    order = Import(2)
+    app.lab.script(order.page, answers.stream([b'data: {"current": 1, "total": 2}\n\n'], end=end))
+    with app.stream(order) as incoming:
+        while incoming.read():
+            pass
+        return incoming.exchange
 
 
 def _raw(method: str, target: str) -> Callable[[App], Exchange]:
@@ -554,6 +709,12 @@ SITUATIONS: dict[str, Callable[[App], Exchange]] = {
     "OPTIONS": _raw("OPTIONS", TOGGLE_TARGET.format("a", "b")),
     "unknown route": _raw("GET", "/api/admin/trr-api/config"),
     **{route.name: _media(index) for index, route in enumerate(media_routes(""))},
+    **{
+        f"{route.name}, {name}": _media(index, answer)
+        for index, route in enumerate(media_routes(""))
+        for name, answer in MEDIA_ANSWERS.items()
+    },
+    **{f"a stream that ends by {end}": partial(_broken_stream, end) for end in ("close", "reset")},
 }
 
 
@@ -696,6 +857,12 @@ POSITIONS = (
         "POST",
         "/api/admin/trr-api/media-assets/{}/auto-count?force=K",
         "/api/v1/admin/media-assets/{}/auto-count",
+    ),
+    Position(
+        "asset to look at",
+        "POST",
+        "/api/admin/trr-api/media-assets/{}/detect-text-overlay?force=K",
+        "/api/v1/admin/media-assets/{}/detect-text-overlay",
     ),
 )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.errors import NotVerified, PremiseBroken
+from conformance.exchange import Exchange
 from conformance.lab import answers
 from conformance.media import Entity, Media, image_order, not_imported
 from conformance.pages import PageImage
@@ -133,6 +134,30 @@ def still_new(media: Media, page: str, urls: Sequence[str]) -> dict[str, str]:
     with media.person() as somebody:
         told = media.streamed(somebody, page, [image_order(url) for url in urls])
     return {final.url: final.status for final in told.finals if final.status != "success"}
+
+
+def can_import(media: Media) -> bool:
+    """Whether photos can be imported here, for what other clauses promise of photos however they came to be."""
+    try:
+        media.require_writes()
+        media.reach()
+    except NotVerified:
+        return False
+    return True
+
+
+def seed_of(media: Media, person: Entity) -> Exchange | None:
+    """Makes the one photo that was imported for a person a seed.
+
+    None where that cannot be done: the database alone has the link's id, and an import need not make one of a gallery.
+    """
+    if not media.tables.present:
+        return None
+    links = [row for row in media.tables.links_to([person.entity_id]) if row.get("kind") == "gallery"]
+    if len(links) != 1 or len(media.backend.listing(person.entity_id, seed_only=False).rows) != 1:
+        return None
+    exchange = media.backend.toggle(person.entity_id, str(links[0]["id"]), True)
+    return exchange if exchange.status == 200 else None
 
 
 def links_to(media: Media, person: Entity) -> list[str]:

@@ -7,7 +7,9 @@ import re
 import string
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -78,6 +80,29 @@ def minted(make: Callable[[str, str], str]) -> Callable[[Backend], str]:
     return lambda backend: make(_service_token(backend), _credential(backend, "jwt_secret"))
 
 
+def _admins_token(backend: Backend) -> str:
+    """An allowlisted person's token, or the service's where none is known, of which the same is asked."""
+    try:
+        return _credential(backend, "backend_admin_token")
+    except NotVerified:
+        return _service_token(backend)
+
+
+def of_an_admin(make: Callable[[str], str]) -> Callable[[Backend], str]:
+    """A token made from an allowlisted person's."""
+    return lambda backend: make(_admins_token(backend))
+
+
+def similar(make: Callable[[str], dict[str, Any]]) -> Callable[[Backend], str]:
+    """The rightly signed token of a person who is not allowlisted, with claims made from an allowlisted address."""
+
+    def token(backend: Backend) -> str:
+        email = str(tokens.claims(_admins_token(backend)).get("email", "admin@trr-conformance.invalid"))
+        return minted(lambda service, key: tokens.of_a_person(service, key, **make(email)))(backend)
+
+    return token
+
+
 def _a_users_token(backend: Backend) -> str:
     try:
         return _credential(backend, "backend_user_token")
@@ -134,6 +159,8 @@ REFUSALS = (
     Refusal("other letter case", "AUTH-03", with_secret("in the other case", str.swapcase), FORBIDDEN),
     Refusal("secret doubled", "AUTH-03", with_secret("doubled", lambda s: s + s), FORBIDDEN),
     Refusal("secret in quotes", "AUTH-03", with_secret("in quotes", lambda s: f'"{s}"'), FORBIDDEN),
+    Refusal("secret first in a list", "AUTH-03", with_secret("first in a list", lambda s: f"{s}, x"), FORBIDDEN),
+    Refusal("secret last in a list", "AUTH-03", with_secret("last in a list", lambda s: f"x, {s}"), FORBIDDEN),
     Refusal(
         "service token as the secret",
         "AUTH-03",
@@ -160,6 +187,15 @@ REFUSALS = (
             minted(lambda t, k: tokens.of_a_person(t, k, user_metadata={"role": "service_role"})),
         ),
     ),
+    *(
+        Refusal(f"secret, {name}", "AUTH-06", with_token(name, similar(make)))
+        for name, make in (
+            ("an empty address", lambda email: {"email": ""}),
+            ("a part of an admin's address", lambda email: {"email": email.partition("@")[0]}),
+            ("an admin's address and more", lambda email: {"email": f"{email}.trr-conformance.invalid"}),
+            ("an admin's address in user_metadata", lambda email: {"user_metadata": {"email": email}}),
+        )
+    ),
     # a token that proves nothing
     Refusal("payload changed", "AUTH-07", with_token("payload changed", tampered(tokens.with_changed_payload))),
     Refusal("signature changed", "AUTH-07", with_token("signature changed", tampered(tokens.with_changed_signature))),
@@ -170,6 +206,30 @@ REFUSALS = (
     Refusal("alg None", "AUTH-07", with_token("alg None", tampered(lambda t: tokens.without_signature(t, "None")))),
     Refusal("signed by another key", "AUTH-07", with_token("of another key", tampered(tokens.signed_by_another_key))),
     Refusal("expired", "AUTH-07", with_token("expired", minted(tokens.expired))),
+    # no clock is an hour slow, and no leeway that long
+    Refusal(
+        "expired since an hour",
+        "AUTH-07",
+        with_token("expired since an hour", minted(lambda t, k: tokens.expired(t, k, since_s=3600))),
+    ),
+    *(
+        Refusal(f"admin, {name}", "AUTH-07", with_token(f"of an admin, {name}", of_an_admin(make), secret=False))
+        for name, make in (
+            ("payload changed", tokens.with_changed_payload),
+            ("signature changed", tokens.with_changed_signature),
+            ("alg none", tokens.without_signature),
+            ("signed by another key", tokens.signed_by_another_key),
+        )
+    ),
+    Refusal(
+        "admin, expired",
+        "AUTH-07",
+        with_token(
+            "of an admin, expired",
+            lambda b: tokens.expired(_admins_token(b), _credential(b, "jwt_secret")),
+            secret=False,
+        ),
+    ),
     Refusal("sent as Basic", "AUTH-07", with_token("as Basic", _service_jwt, scheme="Basic")),
     Refusal("sent as Basic, encoded", "AUTH-07", with_token("as Basic, encoded", _basic, scheme="Basic")),
     Refusal("sent as Token", "AUTH-07", with_token("as Token", _service_jwt, scheme="Token")),
@@ -288,6 +348,34 @@ def test_service_with_the_right_secret_is_accepted(backend: Backend) -> None:
             expect.status(exchange, {200}, what="a toggle by the service role with the right secret")
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(row, id=row.name, marks=pytest.mark.clause(row.clause))
+        for row in REFUSALS
+        if row.name in ("service role, no secret", "another secret")
+    ],
+)
+def test_accepted_toggle_opens_nothing(backend: Backend, refusal: Refusal) -> None:
+    """The call is refused where the same token has toggled the same link with the right secret just before."""
+    backend.require_toggles()
+    with backend.some_link(kept=True) as person:
+        (link,) = person.links
+        granted, exchange = (
+            backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+            for caller in (backend.service, refusal.caller(backend))
+        )
+    if granted.status != 200:
+        raise PremiseBroken(
+            "AUTH-04",
+            "a toggle by the service role with the right secret was not accepted",
+            expected="200",
+            actual=granted.outcome(),
+            exchange=granted,
+        )
+    expect.status(exchange, FORBIDDEN, what=f"a toggle ({refusal.name}) after one with the right secret")
+
+
 @pytest.mark.clause("AUTH-08", level="SHOULD")
 def test_allowlisted_person_is_accepted_without_the_secret(backend: Backend) -> None:
     """An allowlisted person's own token → 200 without the secret."""
@@ -396,6 +484,28 @@ def test_error_repeats_no_secret(backend: Backend, body: bytes, known: bool) -> 
     expect.no_secret(exchange, _secrets(backend))
 
 
+@pytest.mark.clause("AUTH-09")
+@pytest.mark.parametrize("malformed", ["person", "link"])
+def test_error_about_an_id_repeats_no_secret(backend: Backend, malformed: str) -> None:
+    """The same of ids that are not UUIDs."""
+    with backend.some_link() as person:
+        ids = {"person": person.person_id, "link": person.links[0].link_id} | {malformed: "not-a-uuid"}
+        exchange = backend.toggle(ids["person"], ids["link"], True)
+    expect.no_secret(exchange, _secrets(backend))
+
+
+@pytest.mark.clause("AUTH-09")
+def test_storage_failure_repeats_no_secret(backend: Backend) -> None:
+    """The same where storage fails, if it can be made to."""
+    with backend.gallery(unseeded=1) as person, ExitStack() as given:
+        try:
+            given.enter_context(backend.states.given("storage failure", operation="toggle", person_id=person.person_id))
+        except NotVerified:
+            return  # TOG-10 says so
+        exchange = backend.toggle(person.person_id, person.links[0].link_id, True)
+    expect.no_secret(exchange, _secrets(backend))
+
+
 @pytest.mark.clause("AUTH-09", level="SHOULD")
 def test_missing_and_wrong_secret_answer_alike(backend: Backend) -> None:
     """A missing and a wrong secret are answered alike, but for what differs between any two answers, such as an id."""
@@ -451,7 +561,9 @@ WRONG_READERS: dict[str, Callable[[str], str | None]] = {
 @pytest.mark.clause("AUTH-11")
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in WRONG_READERS.items()])
 @pytest.mark.parametrize(
-    "query", [(), (("seed_only", "true"),), (("seed_only", "false"),)], ids=["plain", "true", "false"]
+    "query",
+    [(), (("seed_only", "true"),), (("seed_only", "false"),), (("limit", "1"), ("offset", "1"))],
+    ids=["plain", "true", "false", "second page"],
 )
 def test_photos_are_refused(
     backend: Backend, make: Callable[[str], str | None], query: tuple[tuple[str, str], ...]
@@ -495,6 +607,18 @@ MEDIA_REFUSALS = (
             ("signature left out", tokens.with_stripped_signature, False),
             ("alg none", tokens.without_signature, False),
             ("signed by another key", tokens.signed_by_another_key, False),
+        )
+    ),
+    *(
+        Refusal(
+            f"admin, {name}",
+            "AUTH-12",
+            with_token(f"of an admin, {name}", of_an_admin(make), secret=False),
+            UNAUTHORIZED,
+        )
+        for name, make in (
+            ("signature changed", tokens.with_changed_signature),
+            ("signed by another key", tokens.signed_by_another_key),
         )
     ),
     Refusal("user", "AUTH-12", with_token("of a user", _a_users_token, secret=False), UNAUTHORIZED),

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +30,7 @@ from conformance.media import (
     premise,
     read_import,
 )
-from conformance.pages import Dated, PageImage
+from conformance.pages import Dated, PageImage, Site
 from conformance.sse import normal_id
 from conformance.suites.backend.upkeep import (
     candidate,
@@ -398,6 +398,97 @@ def test_any_page_of_cast_photos(
         for shot in shots:
             caption_is_of_the_context(tables, stored[shot.image.url], shot.image)
             tagged_are(tables, stored[shot.image.url], show.season, shot.named, clause="CAST-02")
+
+
+# --- CAST-01, CAST-03: which page, and which state of it --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Article:
+    """A page with photos, and the day that it states."""
+
+    page: str
+    images: tuple[PageImage, ...]
+    published: str
+
+
+def article(site: Site, name: str, images: Sequence[PageImage], published: datetime.date) -> Article:
+    """Serves an article under that name."""
+    text = f"{published:%Y-%m-%d}T12:00:00Z"
+    page = site.page(images, name=name, published=text, dated=EVERYWHERE)
+    return Article(page, tuple(images), text)
+
+
+def imported_as_stated(
+    media: Media, tables: CoreTables, season: Entity, given: Article, image: PageImage, found: Candidate, clause: str
+) -> None:
+    """An import of one of an article's photos has the photo's caption (CAST-01) or the article's day (CAST-03)."""
+    told = media.streamed(season, given.page, [order(found, "cast")])
+    assets = [members(asset) for asset in told.summary.get("assets", ())]
+    stored = Stored(asset_of(told, found.url), assets[0] if assets else {}, told.exchange)
+    if clause == "CAST-01":
+        caption_is_of_the_context(tables, stored, image)
+    else:
+        created_on(tables, stored, given.published)
+
+
+def photos(site: Site, chance: random.Random, count: int) -> list[PageImage]:
+    """Photos with contexts of their own."""
+    return [site.image(person=full_name(chance), caption=words(chance)) for _ in range(count)]
+
+
+caption_and_day = pytest.mark.parametrize(
+    "clause", [pytest.param(clause, marks=pytest.mark.clause(clause)) for clause in ("CAST-01", "CAST-03")]
+)
+
+
+@caption_and_day
+def test_several_imports_follow_one_preview(
+    media: Media, tables: CoreTables, chance: random.Random, clause: str
+) -> None:
+    """After one preview each of several imports has what the page says."""
+    site = media.site()
+    with media.show() as show:
+        given = article(site, "article.html", photos(site, chance, 3), some_day(chance))
+        preview = media.previewed(given.page, show.season)
+        for image in given.images:
+            imported_as_stated(media, tables, show.season, given, image, candidate(preview, image.url), clause)
+
+
+@caption_and_day
+def test_pages_that_differ_in_their_query_are_others(
+    media: Media, tables: CoreTables, chance: random.Random, clause: str
+) -> None:
+    """After previews of several pages each import has what its own says."""
+    site = media.site()
+    first = some_day(chance)
+    with media.show() as show:
+        given = [
+            article(site, f"article.html?id={days}", photos(site, chance, 1), first + datetime.timedelta(days))
+            for days in (0, 500)
+        ]
+        previews = [media.previewed(each.page, show.season) for each in given]
+        for each, preview in zip(given, previews, strict=True):
+            (image,) = each.images
+            imported_as_stated(media, tables, show.season, each, image, candidate(preview, image.url), clause)
+
+
+@caption_and_day
+def test_page_is_taken_as_it_was_previewed_last(
+    media: Media, tables: CoreTables, chance: random.Random, clause: str
+) -> None:
+    """Where a page was changed and a preview shows that, an import has what it says now."""
+    site = media.site()
+    (image,) = photos(site, chance, 1)
+    changed = replace(image, caption=words(chance))
+    first = some_day(chance)
+    with media.show() as show:
+        media.previewed(article(site, "article.html", [image], first).page, show.season)
+        given = article(site, "article.html", [changed], first + datetime.timedelta(days=500))
+        found = candidate(media.previewed(given.page, show.season), changed.url)
+        if not set(words_of(changed.caption)) <= set(words_of(str(found.raw.get("context")))):
+            return  # what a preview remembers of a page is its own
+        imported_as_stated(media, tables, show.season, given, changed, found, clause)
 
 
 # --- CAST-03: the article's date -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from conformance.exchange import Exchange
 from conformance.lab import Answer, Lab, answers
 from conformance.lab.journal import Call
 from conformance.media import Asset, Media
+from conformance.plugin import Run
 from conformance.suites.backend.upkeep import fails_aloud
 
 FIRST, SECOND, THIRD = 41, 58, 73
@@ -326,6 +327,37 @@ def test_vision_service_that_is_down(media: Media, tables: CoreTables, asked: La
             fails_and_stores_nothing(media, tables, asked, known, force=True)
         counts_then(media, tables, asked, asset, {THIRD})
         counts_then(media, tables, asked, known, {FIRST, THIRD})
+
+
+PATIENCE_S = 75.0
+"""How long a people count may take whose vision service never answers: the deployed app gives it a minute."""
+
+
+@pytest.mark.thorough
+@pytest.mark.clause("CNT-03")
+def test_vision_service_that_never_answers(run: Run, media: Media, tables: CoreTables, asked: Lab) -> None:
+    """Where it takes the question and goes silent, no count is made up and none is stored."""
+    with media.asset(hosted=False) as asset:
+        before = counts_in(row_of(tables, asset))
+        asked.script_vision(asset.source_url, answers.hold())
+        client = run.client(PATIENCE_S)
+        try:
+            url = media.asset_url(asset.media_asset_id, action="auto-count")
+            exchange = client.send(media.request("POST", url))
+        finally:
+            client.close()
+        if exchange.response is None:
+            raise NotVerified(f"a people count whose vision service is silent was not answered in {PATIENCE_S:g} s")
+        fails_aloud(exchange, clause="CNT-03", what="a people count whose vision service never answers")
+        after = counts_in(row_of(tables, asset))
+        if after != before:
+            raise Violation(
+                "a people count whose vision service never answers stored something",
+                expected={".".join(at): value for at, value in before.items()},
+                actual={".".join(at): value for at, value in after.items()},
+                exchange=exchange,
+            )
+        counts_then(media, tables, asked, asset, {THIRD})
 
 
 # --- TXT-01: a text-overlay detector that fails ----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from conformance.core_tables import CoreTables
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.media import Entity, Media, image_order
+from conformance.suites.backend.orders import seed_of
 from conformance.suites.backend.upkeep import is_known, no_server_error, same_rows
 
 
@@ -100,6 +101,22 @@ def test_delete_removes_the_asset_and_every_link(media: Media, tables: CoreTable
             after = tables.look(assets=[other.asset_id])
             same_rows(media, before, after, clause="DEL-01", what="the delete of another asset", exchange=exchange)
         is_untouched(media, tables, other, exchange, clause="DEL-01", what="the delete of another asset")
+
+
+@pytest.mark.clause("DEL-01")
+@pytest.mark.parametrize("exclude", [False, True], ids=["exclude=false", "exclude=true"])
+def test_delete_removes_a_seed(media: Media, tables: CoreTables, exclude: bool) -> None:
+    """A photo that seeds a person's face bank is deleted like any other."""
+    site = media.site()
+    image = site.image()
+    page = site.page([image])
+    with media.person() as person:
+        kept = Kept(media.stored(person, page, image.url), image.url, page, (person,))
+        if seed_of(media, person) is None:
+            return
+        exchange = media.delete(kept.asset_id, exclude=exclude)
+        expect.status(exchange, range(200, 300), what="the delete of a seed")
+        is_removed(media, tables, kept, exchange)
 
 
 @pytest.mark.clause("DEL-01")

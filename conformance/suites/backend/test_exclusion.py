@@ -215,6 +215,26 @@ def test_excluded_image_is_neither_offered_nor_imported(media: Media, entity_typ
 
 @pytest.mark.clause("EXC-02")
 @every_type
+def test_exclusion_is_seen_where_a_list_was_read_before(media: Media, tables: CoreTables, entity_type: str) -> None:
+    """Of an asset with links to several entities, it is left out for each of them that had seen it in a preview."""
+    with scene(media) as given:
+        url = given.images[0].url
+        entities = sorted(given.entities.values(), key=lambda entity: entity.entity_type != entity_type)
+        for entity in entities:
+            candidate(media.previewed(given.page, entity), url)
+        asset_id = media.stored(entities[0], given.page, url)
+        for entity in entities[1:]:
+            media.streamed(entity, given.page, [image_order(url)])
+        # who imports a duplicate need not be linked
+        linked = entities_of(tables.links_of([asset_id])) if tables.present else {as_entity(entities[0])}
+        media.deleted(asset_id, exclude=True)
+        for entity in entities:
+            if as_entity(entity) in linked:
+                not_offered(media, entity, given.page, url, clause="EXC-02")
+
+
+@pytest.mark.clause("EXC-02")
+@every_type
 def test_plain_import_leaves_it_out(media: Media, entity_type: str) -> None:
     """`/import` takes the other image, and that one alone."""
     with scene(media) as given:
@@ -273,6 +293,38 @@ def test_delete_without_exclude_excludes_nothing(media: Media, entity_type: str)
         url = given.images[0].url
         deleted(media, entity, given.page, url, exclude=False)
         offered_and_imported(media, entity, given.page, url, clause="EXC-03", what="that was deleted, not excluded")
+
+
+@pytest.mark.clause("EXC-03")
+def test_what_was_a_duplicate_can_be_imported_again(media: Media) -> None:
+    """The same where the image had been imported for several entities before it was deleted."""
+    with scene(media) as given:
+        url = given.images[0].url
+        first, *others = given.entities.values()
+        asset_id = media.stored(first, given.page, url)
+        for entity in others:
+            media.streamed(entity, given.page, [image_order(url)])
+        media.deleted(asset_id, exclude=False)
+        final, exchange = ended(media, first, given.page, url)
+        if (
+            final.status == "duplicate"
+            and final.media_asset_id is not None
+            and media.delete(final.media_asset_id, exclude=False).status in range(200, 300)
+        ):
+            raise PremiseBroken(
+                "DEL-01",
+                "an image that was deleted is not new",
+                expected="success",
+                actual=dict(final.event.members),
+                exchange=exchange,
+            )
+        if final.status != "success":
+            raise Violation(
+                f"an image that was deleted, not excluded, can't be imported again: {final.status}",
+                expected="success",
+                actual=dict(final.event.members),
+                exchange=exchange,
+            )
 
 
 @pytest.mark.clause("EXC-03")

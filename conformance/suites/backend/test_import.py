@@ -27,9 +27,11 @@ from conformance.suites.backend.orders import (
     MIXED,
     Fate,
     Order,
+    can_import,
     entity_of,
     links_to,
     order_of,
+    seed_of,
     still_new,
 )
 from conformance.suites.backend.upkeep import BACKGROUND_S, few, members, path_of
@@ -101,6 +103,10 @@ NONSENSE: Mapping[str, Any] = {
     "part of a kind": "drop",
     "long": "x" * 300,
     "number": 7,
+    "zero": 0,
+    "false": False,
+    "empty list": [],
+    "empty object": {},
     "list": ["poster"],
     "object": {"kind": "poster"},
     "true": True,
@@ -310,6 +316,37 @@ def test_duplicate_is_linked_to_its_entity(media: Media, endpoint: str) -> None:
             actual=linked,
             exchange=exchange,
         )
+
+
+@pytest.mark.clause("TOG-05")
+@pytest.mark.parametrize("kind", ["promo", "cast"])
+@BOTH
+def test_duplicate_takes_no_flag_back(media: Media, endpoint: str, kind: str) -> None:
+    """A photo that was imported and made a seed is one still when it is imported again."""
+    if not can_import(media):
+        return  # other tests show what can be seen here
+    site = media.site()
+    image = site.image()
+    page = site.page([image])
+    with media.person() as person:
+        media.stored(person, page, image.url)
+        if (exchange := seed_of(media, person)) is None:
+            return
+        if not seeds_of(media, person):
+            raise Violation("after ON an imported photo is no seed", expected=True, actual=False, exchange=exchange)
+        exchange = sent(media, endpoint, media.import_body(person, page, [image_order(image.url, kind)]))
+        if not seeds_of(media, person):
+            raise Violation(
+                "an import of a photo that is a seed already takes its flag back",
+                expected=True,
+                actual=False,
+                exchange=exchange,
+            )
+
+
+def seeds_of(media: Media, person: Entity) -> Sequence[str]:
+    """The addresses of a person's seeds."""
+    return media.backend.listing(person.entity_id, seed_only=True).urls
 
 
 # --- IMP-04: broken images -------------------------------------------------------------------------------------------

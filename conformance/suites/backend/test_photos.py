@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,26 @@ from hypothesis import strategies as st
 from conformance import expect
 from conformance.backend import Backend, Gallery, Listing, read_listing
 from conformance.errors import PremiseBroken, Violation
+from conformance.media import Entity, Media, image_order, not_imported
 from conformance.strategies import Sizes, sizes
+from conformance.suites.backend.orders import can_import
+from conformance.suites.backend.upkeep import BACKGROUND_S
+
+LARGE = Sizes(seeded=36, unseeded=9)
+"""More than a short default page holds, the seeds alone too."""
+
+
+@contextmanager
+def imported_gallery(media: Media, count: int) -> Iterator[Entity]:
+    """A fresh person for whom so many images were imported."""
+    site = media.site()
+    images = [site.image() for _ in range(count)]
+    with media.person() as person:
+        told = media.streamed(person, site.page(images), [image_order(image.url) for image in images])
+        for final in told.finals:
+            if final.status != "success":
+                raise not_imported(told, final)
+        yield person
 
 
 @contextmanager
@@ -173,6 +193,13 @@ def test_no_seeds_are_an_empty_array(backend: Backend, unseeded: int) -> None:
         expect.same_photos(listing.urls, [], what="the seeds of a gallery without seeds", exchange=exchange)
 
 
+@pytest.mark.clause("PHO-03")
+def test_seeds_of_a_large_gallery_are_there(backend: Backend) -> None:
+    """The same for more seeds than a short default page holds, without asking for pages."""
+    with gallery(backend, LARGE) as person:
+        exactly_the_seeds(backend, person, urls(person, flagged_only=True))
+
+
 def exactly_the_seeds(backend: Backend, person: Gallery, expected: list[str]) -> None:
     """The seeds are these, each once."""
     exchange = backend.photos(person.person_id, [("seed_only", "true")])
@@ -201,11 +228,28 @@ def test_all_photos_are_there(backend: Backend, size: Sizes) -> None:
 @pytest.mark.clause("PHO-04")
 def test_all_photos_of_a_large_gallery_are_there(backend: Backend) -> None:
     """The same for more photos than a short default page holds, without asking for pages."""
-    size = Sizes(seeded=20, unseeded=20)
-    with gallery(backend, size) as person:
+    with gallery(backend, LARGE) as person:
         listing = backend.listing(person.person_id, seed_only=False)
         expect.known_addresses(listing.urls, urls(person), exchange=listing.exchange)
-        expect.same_photos(listing.urls, urls(person), what=f"all {size.total} photos", exchange=listing.exchange)
+        expect.same_photos(listing.urls, urls(person), what=f"all {LARGE.total} photos", exchange=listing.exchange)
+
+
+@pytest.mark.clause("PHO-04")
+def test_all_imported_photos_are_there(media: Media) -> None:
+    """The same for photos that were imported, to which nobody gave a place."""
+    if not can_import(media) or not media.tables.present:
+        return  # the galleries above show what can be seen here
+    with imported_gallery(media, 3) as person:
+        links = media.tables.links_to([person.entity_id])
+        in_gallery = [row for row in links if row["kind"] == "gallery"]
+        listing = media.backend.listing(person.entity_id, seed_only=False)
+        if not len(in_gallery) <= len(listing.urls) <= len(links):
+            raise Violation(
+                "photos that were imported into a person's gallery are not all listed",
+                expected=f"{len(in_gallery)} photos",
+                actual=list(listing.urls),
+                exchange=listing.exchange,
+            )
 
 
 @pytest.mark.clause("PHO-04")
@@ -356,6 +400,34 @@ def test_pages_put_together_are_the_whole(backend: Backend, seed_only: bool, siz
                 break
         what = f"pages of {limit} put together"
         expect.same_photos(paged, whole.urls, what=what, exchange=whole.exchange)
+
+
+@pytest.mark.clause("PHO-09")
+def test_pages_of_imported_photos_are_the_whole(media: Media) -> None:
+    """The same for photos that were imported, of which none has a place before another."""
+    if not can_import(media):
+        return  # the galleries above show what can be seen here
+    with imported_gallery(media, 12) as person:
+        for limit in (1, 2, 5):
+            whole, paged = pages_at_rest(media.backend, person.entity_id, limit)
+            what = f"pages of {limit} of imported photos put together"
+            expect.same_photos(paged, whole.urls, what=what, exchange=whole.exchange)
+
+
+def pages_at_rest(backend: Backend, person_id: str, limit: int) -> tuple[Listing, list[str]]:
+    """The whole, and pages put together; again while the whole changes, as where copies are made in the background."""
+    deadline = time.monotonic() + BACKGROUND_S
+    while True:
+        whole = backend.listing(person_id, seed_only=False)
+        paged: list[str] = []
+        for _ in range(len(whole.urls) + 1):
+            page = backend.listing(person_id, seed_only=False, limit=limit, offset=len(paged))
+            paged += page.urls
+            if not page.urls:
+                break
+        after = backend.listing(person_id, seed_only=False)
+        if sorted(after.urls) == sorted(whole.urls) or time.monotonic() >= deadline:
+            return whole, paged
 
 
 @pytest.mark.clause("PHO-09")

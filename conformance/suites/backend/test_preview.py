@@ -422,6 +422,21 @@ def test_any_part_of_a_page_can_be_excluded(media: Media, hidden: list[bool]) ->
         offers(media.previewed(page), images, what="a preview without an entity")
 
 
+@pytest.mark.clause("PRE-05")
+@pytest.mark.parametrize("entity_type", ENTITY_TYPES)
+def test_images_with_similar_addresses_are_others(media: Media, entity_type: str) -> None:
+    """The same where images differ in the query of their address, or in the case of its path."""
+    site = media.site()
+    images = [site.image(name) for name in ("photo.png?id=1", "photo.png?id=2", "Photo.png?id=1")]
+    page = site.page(images)
+    with entity_of(media, entity_type) as entity:
+        excluded(media, entity, page, [images[0].url])
+        plain = media.previewed(page)
+        # a target may take some of them for sizes of one image
+        shown = [image for image in images if plain.shows(image.url)]
+        filters_exactly(media, entity, page, shown, images[:1])
+
+
 @pytest.mark.clause("PRE-06")
 @pytest.mark.parametrize(
     ("entity_type", "other_type"),

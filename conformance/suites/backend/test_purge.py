@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ import pytest
 
 from conformance.core_tables import CoreTables, Look, Row
 from conformance.errors import PremiseBroken, Violation
-from conformance.media import Entity, Media, image_order
+from conformance.media import KINDS, Entity, Media, image_order
 from conformance.plugin import Run
 from conformance.purge import Purge, PurgeRun
 from conformance.sse import normal_id
@@ -69,9 +70,12 @@ def imports(media: Media, *, sharing: bool = False) -> Iterator[Imports]:
             "another page": "cast-photos.html",
             "a page below": "cast_photos.html/2",
             "a page with a longer name": "cast_photos.html5",
+            "a page in another case": "Cast_Photos.html",
+            "a page with a query": "cast_photos.html?page=2",
         }
         page = site.page(images, name="cast_photos.html")
-        told = media.streamed(show.season, page, [image_order(image.url) for image in images])
+        orders = [image_order(image.url, kind) for image, kind in zip(images, cycle(KINDS), strict=False)]
+        told = media.streamed(show.season, page, orders)
         if set(told.statuses.values()) != {"success"}:
             raise PremiseBroken(
                 "IMP-04",

@@ -124,6 +124,26 @@ def test_images_that_differ_in_their_query_are_told_apart(media: Media) -> None:
         media.told(person, site.page(), [image_order(url) for url in urls]).judge("SSE-03")
 
 
+@pytest.mark.clause("SSE-03")
+def test_images_are_told_by_the_address_that_was_sent(media: Media) -> None:
+    """The same where the address is percent-encoded, or redirects to another one."""
+    site = media.site()
+    urls = [
+        site.image("photo one, [1].png?size=large").url,
+        site.image(None, answers.redirect(site.image().url)).url,
+        site.image().url,
+    ]
+    with media.person() as person:
+        media.told(person, site.page(), [image_order(url) for url in urls]).judge("SSE-03")
+
+
+@pytest.mark.clause("SSE-01", "SSE-03", "SSE-06")
+def test_many_images_are_told_whole(media: Media) -> None:
+    """The same for 30 of the 50 images that a request may have: one final event for each, one line for each event."""
+    with order_of(media, [Fate.NEW] * 30, entity_type="person") as order:
+        told_of(media, order).judge("SSE-01", "SSE-03", "SSE-06")
+
+
 # --- SSE-04: the asset -----------------------------------------------------------------------------------------------
 
 

@@ -240,6 +240,24 @@ def moves(backend: Backend, person: Gallery, link: Link, flips: int) -> None:
             )
 
 
+@pytest.mark.clause("TOG-05")
+def test_toggle_under_ids_in_capitals_is_the_same_toggle(backend: Backend) -> None:
+    """The same where a toggle names person and link in capitals, as UUIDs may be written, and is accepted."""
+    with seed_and_other(backend) as person:
+        for link in person.links:
+            value = not link.flagged
+            for person_id in (person.person_id, person.person_id.upper()):
+                backend.photos(person_id, [("seed_only", "true")])
+            exchange = backend.toggle(person.person_id.upper(), link.link_id.upper(), value)
+            if exchange.status == 200 and backend.is_seed(person.person_id, link) is not value:
+                raise Violation(
+                    f"a toggle under ids in capitals was accepted, and seed_only=true does not show it: {value}",
+                    expected=value,
+                    actual=not value,
+                    exchange=exchange,
+                )
+
+
 @pytest.mark.clause("TOG-06")
 @given(
     size=sizes(min_seeded=1, min_unseeded=1, unhosted=True),
@@ -269,6 +287,21 @@ def test_toggle_of_some_link_changes_it_alone(backend: Backend) -> None:
     with seed_and_other(backend) as person:
         for value in (not person.links[0].flagged, person.links[0].flagged):
             leaves_others_alone(backend, person.person_id, person.links[0], value)
+
+
+@pytest.mark.clause("TOG-06")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_members_beside_the_flag_name_no_other_link(backend: Backend, value: bool) -> None:
+    """Whatever ids a body has beside the flag, where it is accepted the path's link alone is changed."""
+    with backend.gallery(seeded=2, unseeded=2) as person:
+        link, other = person.unflagged if value else person.flagged
+        before = backend.snapshot(person.person_id).without(link.served_url)
+        names = ("id", "link_id", "linkId", "media_link_id")
+        body = json.dumps({"facebank_seed": value, **dict.fromkeys(names, other.link_id)}).encode()
+        backend.about_to_change(other.link_id)
+        exchange = backend.toggle(person.person_id, link.link_id, body=body)
+        after = backend.snapshot(person.person_id).without(link.served_url)
+        expect.unchanged(before, after, what="a toggle whose body names another link", exchange=exchange)
 
 
 @pytest.mark.clause("TOG-06")
@@ -446,6 +479,33 @@ def test_storage_failure_is_told_and_keeps_the_flag(backend: Backend, value: boo
         after = backend.snapshot(person.person_id)
         for seen in (during, after):
             expect.unchanged(before, seen, what="a toggle that could not be stored", exchange=exchange)
+
+
+@pytest.mark.clause("TOG-10")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
+def test_storage_failure_is_not_made_up_for_later(backend: Backend, value: bool) -> None:
+    """A flag that could not be stored keeps its value when the toggle of another link is stored after it."""
+    backend.require_toggles()
+    with backend.gallery(seeded=2, unseeded=2) as person:
+        target, other = person.unflagged if value else person.flagged
+        before = backend.snapshot(person.person_id).without(other.served_url)
+        for each in (value, not value):
+            backend.set_flag(person.person_id, other, each)
+        if (alone := backend.snapshot(person.person_id).without(other.served_url)) != before:
+            raise PremiseBroken(
+                "TOG-06",
+                "a toggle changed other links",
+                expected=before.as_lists(),
+                actual=alone.as_lists(),
+                exchange=alone.exchange,
+            )
+        with failing_storage(backend, person):
+            exchange = backend.toggle(person.person_id, target.link_id, value)
+        backend.set_flag(person.person_id, other, value)
+        after = backend.snapshot(person.person_id).without(other.served_url)
+        expect.unchanged(
+            before, after, what="a toggle that could not be stored, after the next one,", exchange=exchange
+        )
 
 
 @pytest.mark.clause("TOG-10", level="SHOULD")

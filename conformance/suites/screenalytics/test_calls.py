@@ -133,6 +133,8 @@ def test_every_call_carries_the_service_credential(screenalytics: Screenalytics)
         screenalytics.unseeded(2),
         screenalytics.seeds_fail(FAILURES["503"]),
         screenalytics.seeds_fail(FAILURES["redirect that leads nowhere"]),
+        screenalytics.seeds_fail(FAILURES["401"]),
+        screenalytics.fallback_fails(FAILURES["403"]),
     ][: screenalytics.max_people]
     with screenalytics.episode(*offers) as episode:
         seen = screenalytics.run(episode)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,7 +14,7 @@ from conformance.errors import NotVerified, TargetBroken, Violation
 from conformance.exchange import Failure
 from conformance.lab import Call, answers
 from conformance.lab.answers import Answer
-from conformance.screenalytics import Offer, Screenalytics, offset, seed_only
+from conformance.screenalytics import Import, Offer, Person, Screenalytics, offset, seed_only
 from conformance.suites.screenalytics import checks
 
 ROW = {"served_url": "http://nowhere.invalid/photo.jpg", "hosted_key": None, "is_primary": True}
@@ -20,8 +22,11 @@ ROW = {"served_url": "http://nowhere.invalid/photo.jpg", "hosted_key": None, "is
 FAILURES: Mapping[str, Answer] = {
     **{
         str(code): answers.status(code)
-        for code in (400, 401, 403, 404, 408, 409, 410, 422, 429, 500, 501, 502, 503, 504)
+        for code in (300, 304, 400, 401, 403, 404, 408, 409, 410, 422, 429, 451, 500, 501, 502, 503, 504)
     },
+    "a status of a proxy's own": answers.raw(b"", "520", (), 520),
+    "429 that says when": answers.status(429, headers=(("Retry-After", "1"),)),
+    "503 that says when": answers.status(503, [], (("Retry-After", "1"),)),
     "an error with rows": answers.status(503, [ROW]),
     "an error with an empty list": answers.status(503, []),
     "not found with an empty list": answers.status(404, []),
@@ -93,6 +98,22 @@ def test_every_call_says_seed_only(screenalytics: Screenalytics) -> None:
                 checks.follows(seen, person, "FALL-11")
 
 
+def page_size(screenalytics: Screenalytics) -> int | None:
+    """How many photos the importer asks for at a time; None where it does not say."""
+    with screenalytics.episode(screenalytics.seeded(1)) as episode:
+        calls = screenalytics.run(episode).photos(episode.people[0])
+    size = calls[0].query.get("limit", "") if calls else ""
+    return int(size) if size.isascii() and size.isdigit() and 1 <= int(size) <= 500 else None
+
+
+def first_page(screenalytics: Screenalytics, size: int) -> Offer:
+    """A person without seeds, whose photos fill a page of that size, and give a single image."""
+    offer = screenalytics.unseeded(1)
+    (good,) = offer.every
+    # rows that give no image leave the importer wanting more
+    return replace(offer, every=(answers.rows([*json.loads(good.body), *[{**ROW, "served_url": None}] * (size - 1)]),))
+
+
 # --- FALL-02: seeds are there ----------------------------------------------------------------------------------------
 
 
@@ -137,19 +158,29 @@ def test_seeds_that_were_imported_before_end_the_search(screenalytics: Screenaly
 
 
 @pytest.mark.clause("FALL-02")
+def test_seeds_that_there_were_not_before_end_the_search(screenalytics: Screenalytics) -> None:
+    """The same in a rerun for a person who had none at the first import."""
+    offer = screenalytics.unseeded(2)
+    with screenalytics.episode(offer) as episode:
+        screenalytics.run(episode)
+        screenalytics.offer_anew(episode.people[0], replace(offer, seeds=offer.every))
+        seen = screenalytics.run(episode)
+        if seen.photos(episode.people[0]):
+            checks.follows(seen, episode.people[0], "FALL-02")
+
+
+@pytest.mark.clause("FALL-02")
 @pytest.mark.parametrize("next_page", [answers.empty(), FAILURES["503"]], ids=["empty", "failing"])
 def test_a_later_page_of_the_seeds_opens_no_fallback(screenalytics: Screenalytics, next_page: Answer) -> None:
     """Only the first page decides: a next one that is empty or fails does not turn seeds into none."""
-    with screenalytics.episode(screenalytics.seeded(1)) as episode:
-        calls = screenalytics.run(episode).photos(episode.people[0])
-    size = calls[0].query.get("limit", "") if calls else ""
-    if not size.isascii() or not size.isdigit() or not 1 <= int(size) <= 500:
+    size = page_size(screenalytics)
+    if size is None:
         return  # it does not ask for pages
-    full = screenalytics.seeded(int(size))
+    full = screenalytics.seeded(size)
     # rows that give no image leave the importer wanting more
-    bare = answers.rows([{**ROW, "served_url": None}] * int(size))
-    for first_page in (full.seeds[0], bare):
-        offer = Offer(full.album, (first_page, next_page), full.every)
+    bare = answers.rows([{**ROW, "served_url": None}] * size)
+    for page in (full.seeds[0], bare):
+        offer = Offer(full.album, (page, next_page), full.every)
         with screenalytics.episode(offer) as episode:
             seen, person = screenalytics.run(episode), episode.people[0]
         if seen.ruling(person).breaches:
@@ -187,6 +218,18 @@ def test_no_seeds_open_the_fallback_for_each_person(screenalytics: Screenalytics
         checks.follows(seen, person, "FALL-03")
 
 
+@pytest.mark.clause("FALL-03")
+def test_seeds_that_are_no_more_open_the_fallback(screenalytics: Screenalytics) -> None:
+    """The same in a rerun for a person who had some at the first import."""
+    offer = screenalytics.seeded(2)
+    with screenalytics.episode(offer) as episode:
+        screenalytics.run(episode)
+        screenalytics.offer_anew(episode.people[0], replace(offer, seeds=(answers.empty(),)))
+        seen = screenalytics.run(episode)
+        if seen.photos(episode.people[0]):
+            checks.follows(seen, episode.people[0], "FALL-03")
+
+
 @pytest.mark.clause("FALL-07")
 def test_neither_seeds_nor_photos(screenalytics: Screenalytics) -> None:
     """Both empty → 0 images, 0 errors."""
@@ -211,9 +254,18 @@ def test_a_failure_is_no_empty_answer(screenalytics: Screenalytics, failure: Ans
 
 
 @pytest.mark.clause("FALL-04")
-def test_a_timeout_is_no_empty_answer(screenalytics: Screenalytics) -> None:
-    """The same where the answer does not come within the importer's own time limit."""
-    offer = screenalytics.seeds_fail(answers.hold())
+@pytest.mark.parametrize(
+    "silence",
+    [
+        pytest.param(answers.hold(), id="from the start"),
+        pytest.param(
+            replace(answers.stream([b"[]"], "application/json", end="hold"), word="timeout"), id="before the end"
+        ),
+    ],
+)
+def test_a_timeout_is_no_empty_answer(screenalytics: Screenalytics, silence: Answer) -> None:
+    """The same where the answer does not come, or not to its end, within the importer's own time limit."""
+    offer = screenalytics.seeds_fail(silence)
     with screenalytics.episode(offer) as episode:
         person = episode.people[0]
         try:
@@ -305,7 +357,17 @@ def test_rows_that_are_no_objects_are_an_error(screenalytics: Screenalytics) -> 
 
 @pytest.mark.clause("FALL-12")
 @pytest.mark.parametrize(
-    "failure", [*SOME_FAILURES, "body cut short", "rows cut short after whole JSON", "an error with rows"]
+    "failure",
+    [
+        *SOME_FAILURES,
+        "401",
+        "403",
+        "500",
+        "304",
+        "body cut short",
+        "rows cut short after whole JSON",
+        "an error with rows",
+    ],
 )
 def test_a_failing_fallback_is_counted(screenalytics: Screenalytics, failure: str) -> None:
     """A `seed_only=false` that fails is counted in `import_errors`, and nothing is imported."""
@@ -315,6 +377,46 @@ def test_a_failing_fallback_is_counted(screenalytics: Screenalytics, failure: st
         # whoever takes this failure for an empty answer does so for seeds first
         checks.works_alone(screenalytics, screenalytics.seeds_fail(FAILURES[failure]))
         raise
+
+
+@pytest.mark.parametrize(
+    "clause",
+    [pytest.param(clause, marks=pytest.mark.clause(clause)) for clause in ("FALL-04", "FALL-12")],
+)
+def test_a_failing_later_page_is_counted(screenalytics: Screenalytics, clause: str) -> None:
+    """A list of which a page is there and the next fails is one that fails: an error is counted."""
+    with import_with_a_failing_later_page(screenalytics, clause) as failed:
+        if failed is not None:
+            checks.failure_is_counted(*failed, clause=clause)
+
+
+@pytest.mark.parametrize(
+    "clause",
+    [pytest.param(clause, marks=pytest.mark.clause(clause, level="SHOULD")) for clause in ("FALL-04", "FALL-12")],
+)
+def test_a_failing_later_page_fails_the_list(screenalytics: Screenalytics, clause: str) -> None:
+    """Nothing is imported of the pages before it either; one may have been imported before the next was asked for."""
+    with import_with_a_failing_later_page(screenalytics, clause) as failed:
+        if failed is not None:
+            checks.nothing_imported(screenalytics, *failed, clause=clause)
+
+
+@contextmanager
+def import_with_a_failing_later_page(
+    screenalytics: Screenalytics, clause: str
+) -> Iterator[tuple[Import, Person] | None]:
+    """Of the seeds (FALL-04) or all photos (FALL-12) the second page fails; None where it is not asked for."""
+    size = page_size(screenalytics)
+    if size is None:
+        yield None
+        return
+    offer = first_page(screenalytics, size)
+    pages = (*offer.every, FAILURES["503"])
+    offer = replace(offer, seeds=pages) if clause == "FALL-04" else replace(offer, every=pages)
+    with screenalytics.episode(offer) as episode:
+        seen, person = screenalytics.run(episode), episode.people[0]
+        checks.was_called(seen, person)
+        yield (seen, person) if any(call.answer == "503" for call in seen.photos(person)) else None
 
 
 # --- FALL-05: retries ------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +41,39 @@ def test_the_fallbacks_photos_are_imported(screenalytics: Screenalytics, beyond:
     imports_as_promised(screenalytics, screenalytics.unseeded(max(1, screenalytics.import_limit + beyond)))
 
 
+@pytest.mark.clause("SYNC-01")
+def test_a_photo_of_two_people_is_an_image_of_each(screenalytics: Screenalytics) -> None:
+    """Two people who have the same photos as seeds: each gets them."""
+    offer = screenalytics.seeded(min(2, screenalytics.import_limit), others=0)
+    counts_add_up(screenalytics, [offer, offer])
+
+
+@pytest.mark.clause("SYNC-01")
+def test_everybody_of_a_large_cast_is_imported(screenalytics: Screenalytics) -> None:
+    """As many people as an episode can have, each with a seed."""
+    counts_add_up(screenalytics, [screenalytics.seeded(1) for _ in range(screenalytics.max_people)])
+
+
+def counts_add_up(screenalytics: Screenalytics, offers: Sequence[Offer]) -> None:
+    """Seeded people, all of whom are imported."""
+    with screenalytics.episode(*offers) as episode:
+        seen = screenalytics.run(episode)
+        for person in episode.people[: len(offers)]:
+            checks.follows(seen, person, "SYNC-01")
+        checks.counts(seen, checks.promised(screenalytics, offers), clause="SYNC-01")
+
+
+@pytest.mark.clause("SYNC-01")
+@pytest.mark.parametrize("failure", ["503", "404", "reset connection"])
+def test_seeds_are_imported_after_a_failure(screenalytics: Screenalytics, failure: str) -> None:
+    """What could not be had at one import is imported at the next."""
+    offer = screenalytics.seeded(min(2, screenalytics.import_limit))
+    with screenalytics.episode(replace(offer, seeds=(FAILURES[failure],))) as episode:
+        screenalytics.run(episode)
+        person = screenalytics.offer_anew(episode.people[0], offer)
+        checks.keeps_its_promise(screenalytics, screenalytics.run(episode), person)
+
+
 # --- SYNC-03: the rows -----------------------------------------------------------------------------------------------
 
 
@@ -66,6 +101,34 @@ def test_rows_are_seeds_that_wait_for_approval(screenalytics: Screenalytics) -> 
                 )
 
 
+@pytest.mark.clause("SYNC-03")
+def test_new_image_of_an_approved_person_waits_too(screenalytics: Screenalytics) -> None:
+    """What is inserted at a rerun is not approved either, whatever else of the person was meanwhile."""
+    before, after = growing(screenalytics)
+    with screenalytics.episode(before) as episode:
+        person = episode.people[0]
+        known = {row.get("image_id") for row in stored(screenalytics, screenalytics.run(episode), person)}
+        with screenalytics.states.given("approved face bank image", person_id=person.person_id):
+            screenalytics.offer_anew(person, after)
+            seen = screenalytics.run(episode)
+            new = [row for row in screenalytics.images(person) if row.get("image_id") not in known]
+    for row in new:
+        if (row.get("is_seed"), row.get("approved")) != (True, False):
+            raise Violation(
+                "an inserted face_bank_images row is not a seed that waits for approval",
+                expected={"is_seed": True, "approved": False},
+                actual=row,
+                exchange=seen.exchange,
+            )
+
+
+def growing(screenalytics: Screenalytics) -> tuple[Offer, Offer]:
+    """A person's seeds, at most as many as are imported: those that are there at first, and with more later."""
+    after = screenalytics.seeded(min(3, screenalytics.import_limit), others=0)
+    rows = json.loads(after.seeds[0].body)[:-1] or json.loads(after.seeds[0].body)
+    return replace(after, seeds=(answers.rows(rows),), photos=after.photos[: len(rows)]), after
+
+
 def stored(screenalytics: Screenalytics, seen: Import, person: Person, least: int = 1) -> list[dict[str, Any]]:
     """A person's rows; that there are so many is what their offer promises."""
     images = screenalytics.images(person)
@@ -87,7 +150,7 @@ def stored(screenalytics: Screenalytics, seen: Import, person: Person, least: in
 @pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "unseeded"])
 def test_a_rerun_imports_nothing(screenalytics: Screenalytics, seeded: bool) -> None:
     """A rerun on unchanged photos imports 0."""
-    count = min(2, screenalytics.import_limit)
+    count = screenalytics.import_limit
     offer = screenalytics.seeded(count) if seeded else screenalytics.unseeded(count)
     with screenalytics.episode(offer) as episode:
         first = screenalytics.run(episode)
@@ -118,7 +181,7 @@ def flagged_meanwhile(screenalytics: Screenalytics, person: Person) -> Person:
 def test_a_rerun_adds_no_row(screenalytics: Screenalytics, change: Callable[[Screenalytics, Person], Person]) -> None:
     """Never a second `face_bank_images` or `person` row for the same thing."""
     limit = screenalytics.import_limit
-    offers = screenalytics.seeded(min(3, limit), others=0), screenalytics.unseeded(min(2, limit))
+    offers = screenalytics.seeded(limit, others=0), screenalytics.unseeded(min(2, limit))
     with screenalytics.episode(*offers) as episode:
         seen, people = screenalytics.run(episode), episode.people[: len(offers)]
         for person in people:
@@ -128,6 +191,32 @@ def test_a_rerun_adds_no_row(screenalytics: Screenalytics, change: Callable[[Scr
         seen = screenalytics.run(episode)
         for person in people:
             no_second_row(screenalytics, seen, person, len(person.offer.photos), "SYNC-04")
+
+
+@pytest.mark.clause("SYNC-04")
+def test_a_rerun_adds_no_row_of_what_an_earlier_one_added(screenalytics: Screenalytics) -> None:
+    """The same of photos that came later, and were imported by a rerun."""
+    before, after = growing(screenalytics)
+    with screenalytics.episode(before) as episode:
+        person = episode.people[0]
+        stored(screenalytics, screenalytics.run(episode), person)
+        screenalytics.run(episode)
+        screenalytics.offer_anew(person, after)
+        for _ in ("adds", "adds nothing"):
+            seen = screenalytics.run(episode)
+        no_second_row(screenalytics, seen, person, len(after.photos), "SYNC-04")
+
+
+@pytest.mark.clause("SYNC-04")
+def test_a_rerun_adds_no_row_of_what_is_approved(screenalytics: Screenalytics) -> None:
+    """The same of an image that was approved meanwhile."""
+    offer = screenalytics.seeded(min(2, screenalytics.import_limit), others=0)
+    with screenalytics.episode(offer) as episode:
+        person = episode.people[0]
+        stored(screenalytics, screenalytics.run(episode), person)
+        with screenalytics.states.given("approved face bank image", person_id=person.person_id):
+            seen = screenalytics.run(episode)
+            no_second_row(screenalytics, seen, person, len(offer.photos), "SYNC-04")
 
 
 @pytest.mark.clause("SYNC-04")
@@ -154,19 +243,25 @@ def no_second_row(screenalytics: Screenalytics, seen: Import, person: Person, im
 
 
 @pytest.mark.clause("SYNC-05")
-def test_imports_at_once_add_no_duplicate(screenalytics: Screenalytics) -> None:
-    """Two imports at once add no duplicate; either may be refused."""
-    count = min(4, screenalytics.max_people)
-    offers = [held(screenalytics.seeded(screenalytics.import_limit, others=0)) for _ in range(count)]
-    with screenalytics.episode(*offers) as episode:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["one episode", "two episodes"])
+@pytest.mark.parametrize("seeded", [True, False], ids=["seeds", "fallback"])
+def test_imports_at_once_add_no_duplicate(screenalytics: Screenalytics, seeded: bool, elsewhere: bool) -> None:
+    """Two imports at once add no duplicate, of an episode or of two with the same people; either may be refused."""
+    count, limit = min(4, screenalytics.max_people), screenalytics.import_limit
+    offers = [
+        held(screenalytics.seeded(limit, others=0) if seeded else screenalytics.unseeded(limit)) for _ in range(count)
+    ]
+    with ExitStack() as given:
+        episode = given.enter_context(screenalytics.episode(*offers))
+        other = given.enter_context(screenalytics.another_episode(episode)) if elsewhere else None
 
         def both_have_asked() -> None:
             # where one waits for the other, or is refused, it never asks
             for person in episode.people[:count]:
-                screenalytics.lab.calls(person.person_id, at_least=2, within_s=0.5 / count)
+                screenalytics.lab.calls(person.person_id, at_least=2 if seeded else 4, within_s=0.5 / count)
                 screenalytics.lab.release(person.person_id)
 
-        both = screenalytics.run_at_once(episode, both_have_asked)
+        both = screenalytics.run_at_once(episode, both_have_asked, also=other)
         ended = [each for each in both if each.report is not None]
         if not ended:
             checks.works_alone(screenalytics, screenalytics.seeded(1))
@@ -175,8 +270,12 @@ def test_imports_at_once_add_no_duplicate(screenalytics: Screenalytics) -> None:
 
 
 def held(offer: Offer) -> Offer:
-    """The same, its seeds held until they are released."""
-    return replace(offer, seeds=tuple(map(answers.held, offer.seeds)))
+    """The same, its photos held until they are released."""
+    seeds, every = (
+        [answer if answer.word == "empty" else answers.held(answer) for answer in each]
+        for each in (offer.seeds, offer.every)
+    )
+    return replace(offer, seeds=tuple(seeds), every=tuple(every))
 
 
 # --- SYNC-06: failures -----------------------------------------------------------------------------------------------
@@ -251,9 +350,27 @@ def timeline(seen: Import, person: Person) -> str:
 # --- SYNC-07: approvals ----------------------------------------------------------------------------------------------
 
 
+def replaced(screenalytics: Screenalytics, person: Person) -> Person:
+    """Other photos."""
+    return screenalytics.offer_anew(person, screenalytics.seeded(2))
+
+
+def gone(screenalytics: Screenalytics, person: Person) -> Person:
+    """No photo at all."""
+    return screenalytics.offer_anew(person, screenalytics.unseeded(0))
+
+
+def failing(screenalytics: Screenalytics, person: Person) -> Person:
+    """Photos that cannot be had."""
+    return screenalytics.offer_anew(person, screenalytics.seeds_fail(FAILURES["503"]))
+
+
 @pytest.mark.clause("SYNC-07")
-def test_a_rerun_keeps_approvals(screenalytics: Screenalytics) -> None:
-    """A rerun never takes back an approval."""
+@pytest.mark.parametrize("change", [unchanged, reordered, replaced, gone, failing])
+def test_a_rerun_keeps_approvals(
+    screenalytics: Screenalytics, change: Callable[[Screenalytics, Person], Person]
+) -> None:
+    """A rerun never takes back an approval, whatever the backend has of the person by then."""
     with screenalytics.episode(screenalytics.seeded(2)) as episode:
         person = episode.people[0]
         seen = screenalytics.run(episode)
@@ -261,6 +378,7 @@ def test_a_rerun_keeps_approvals(screenalytics: Screenalytics) -> None:
         with screenalytics.states.given("approved face bank image", person_id=person.person_id) as values:
             image_id = str(values["image_id"]).lower()
             before = image(screenalytics, person, image_id)
+            change(screenalytics, person)
             seen = screenalytics.run(episode)
             after = image(screenalytics, person, image_id)
     if after is None or before is None or after.get("approved") is not True:

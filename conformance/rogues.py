@@ -21,7 +21,7 @@ from conformance.arguments import Parser
 from conformance.forks import Forks, prefork, preload
 
 _WORTH_A_TRACE = 8
-_OF_EACH_OTHER_CLAUSE = 3
+_OF_EACH_OTHER_CLAUSE = 2
 _ALWAYS_TRIED_S = 0.03
 
 

@@ -19,10 +19,11 @@ from typing import Any
 from conformance import bundled, html
 from conformance.arguments import Parser
 from conformance.forks import Forks, prefork, preload
+from conformance.verdict import ExitCode
 
 _WORTH_A_TRACE = 8
 _OF_EACH_OTHER_CLAUSE = 2
-_ALWAYS_TRIED_S = 0.03
+_ALWAYS_TRIED_S = 0.015
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,8 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
             failed = () if report is None else failed_clauses(report, attempt.rogue.breaks)
             failed = tuple(dict.fromkeys((*attempt.failed_before, *failed)))
             row = judge(attempt.rogue, failed, attempt.before_s + seconds)
+            if report is not None and not failed and report["exit_code"] > ExitCode.FAILED:
+                print(f"{attempt.label}: {ExitCode(report['exit_code']).meaning}", file=sys.stderr)
             if row.caught or attempt.final:
                 yield row
             else:

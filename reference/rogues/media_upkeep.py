@@ -396,7 +396,7 @@ class UnknownAssetIsDeleted(Backend):
             raise
 
 
-@rogue(breaks=["DEL-01"])
+@rogue(breaks=["DEL-01", "EXC-03"])
 class SecondDeleteExcludes(Backend):
     """Remembers whom a deleted asset was linked to, and excludes it for them when it is deleted again."""
 
@@ -627,7 +627,7 @@ class ImportForSomebodyElseForgives(Backend):
 # EXC-03: no exclusion
 
 
-@rogue(breaks=["EXC-03"])
+@rogue(breaks=["EXC-03", "PRE-05"])
 class DeleteAlwaysExcludes(Backend):
     """Excludes whatever is deleted."""
 
@@ -636,7 +636,7 @@ class DeleteAlwaysExcludes(Backend):
         await super().remove_asset(connection, asset)
 
 
-@rogue(breaks=["EXC-03"])
+@rogue(breaks=["EXC-03", "PRE-05"])
 class PeopleAlwaysExclude(_ChosenLinks):
     """Excludes for a person whatever is deleted from the gallery."""
 

@@ -64,7 +64,7 @@ def counts_add_up(screenalytics: Screenalytics, offers: Sequence[Offer]) -> None
 
 
 @pytest.mark.clause("SYNC-01")
-@pytest.mark.parametrize("failure", ["503", "404", "reset connection"])
+@pytest.mark.parametrize("failure", ["503", "reset connection"])
 def test_seeds_are_imported_after_a_failure(screenalytics: Screenalytics, failure: str) -> None:
     """What could not be had at one import is imported at the next."""
     offer = screenalytics.seeded(min(2, screenalytics.import_limit))

@@ -43,8 +43,8 @@ from tests.ready import PROFILE, Order, Ready
 
 LIMIT_S = 60
 """A run that takes longer hangs."""
-MAX_MEMORY_KIB = 640 * 1024
-"""An answer as large as is read can be half a GiB of Python's objects."""
+MAX_MEMORY_KIB = 1024 * 1024
+"""An answer as large as is read is 0.5 GiB of objects in Python 3.11, and 0.9 in 3.14."""
 
 SECRETS = {
     key: f"{key[:3]}-{secrets.token_urlsafe(24)}/+'"
@@ -397,7 +397,8 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
     "UTF-8 of a surrogate": (plain("200 OK", b'[{"served_url": "\xed\xa0\x80"}]'), NO_ARRAY),
     "deep arrays": (plain("200 OK", b"[" * 100_000), NO_ARRAY),
     "deep and whole": (plain("200 OK", b"[" * 100_000 + b"]" * 100_000), NO_ARRAY),
-    "deep objects": (photos('{"a":' * 50_000 + "1" + "}" * 50_000), NO_ARRAY),
+    # how deep Python reads objects goes by its version
+    "deep objects": (photos('{"a":' * 50_000 + "1" + "}" * 50_000), f"({NO_ARRAY}|{NO_URL})"),
     "as deep as is read": (photos('{"a":' * 900 + "1" + "}" * 900), NO_URL),
     "NaN": (photos('{"served_url": "https://a", "width": NaN}'), NO_ARRAY),
     "Infinity": (photos('{"served_url": "https://a", "width": -Infinity}'), NO_ARRAY),

@@ -251,9 +251,8 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
                 yield row
             else:
                 again = _Attempt(attempt.target, thorough, attempt.rogue, before_s=row.seconds)
-                if (
-                    attempt.rogue.profile == "thorough"
-                ):  # its own clauses alone, whose tests wait for a target's patience
+                if attempt.rogue.profile == "thorough":
+                    # its own clauses alone, whose tests wait for a target's patience
                     own = ("--profile", "thorough", "--clause", ",".join(attempt.rogue.breaks))
                     forks.idle.append(replace(again, options=(*thorough, *own), failed_before=failed))
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime
 import hmac
 import json
 import re
@@ -466,6 +467,45 @@ class ExpiredTokenAccepted(Backend):
             )
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise self.unauthenticated() from error
+        return claims
+
+
+@rogue(breaks=["AUTH-07"])
+class PersonsTokensAreTrusted(_UnverifiedTokens):
+    """Verifies the service's tokens, and leaves those of people to the gateway."""
+
+    def verify_token(self, token: bytes) -> Mapping[str, Any]:
+        claims = self.claims_of(token)
+        return claims if claims.get("role") == "authenticated" else super().verify_token(token)
+
+
+@rogue(breaks=["AUTH-12"])
+class PersonsTokensAreTrustedWithMedia(_UnverifiedTokens):
+    """Verifies the service's tokens, and leaves those of people to the gateway, in the media workflow."""
+
+    def verify_media_token(self, token: bytes) -> Mapping[str, Any]:
+        claims = self.claims_of(token)
+        return claims if claims.get("role") == "authenticated" else super().verify_media_token(token)
+
+
+@rogue(breaks=["AUTH-07"])
+class PersonsTokensNeverExpire(ExpiredTokenAccepted):
+    """Lets a person's session last until they sign out."""
+
+    def verify_token(self, token: bytes) -> Mapping[str, Any]:
+        claims = super().verify_token(token)
+        return claims if claims.get("role") == "authenticated" else Backend.verify_token(self, token)
+
+
+@rogue(breaks=["AUTH-07"])
+class ExpiryComparedByDay(ExpiredTokenAccepted):
+    """Compares the day of the expiry with today."""
+
+    def verify_token(self, token: bytes) -> Mapping[str, Any]:
+        claims = super().verify_token(token)
+        expired = datetime.datetime.fromtimestamp(claims.get("exp", 0), datetime.UTC)
+        if expired.date() < datetime.datetime.now(datetime.UTC).date():
+            raise self.unauthenticated()
         return claims
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -11,12 +10,11 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import httpx
-import jwt
 import psycopg
 from fastapi import HTTPException, Request, Response
 from psycopg.types.json import Jsonb
 
-from reference.access import Access, Connection, Settings
+from reference.access import Connection, Settings
 from reference.backend import Backend, Link, PhotoQuery
 from reference.fetching import Fetched
 from reference.media import Asset, AssetLink, Entity, Event, Order, Outcome, Picture, Wanted
@@ -50,62 +48,6 @@ class SecretAnywhereInAList(Backend):
         return given is not None and any(
             super(SecretAnywhereInAList, self).secret_matches(one.strip()) for one in given.split(b",")
         )
-
-
-def _unverified(backend: Access, token: bytes, *, exp: bool) -> dict[str, Any]:
-    try:
-        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False, "verify_exp": exp})
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise backend.unauthenticated() from error
-    return claims
-
-
-@rogue(breaks=["AUTH-07"])
-class PersonsTokensAreTrusted(Backend):
-    """Verifies the service's tokens, and leaves those of people to the gateway."""
-
-    def verify_token(self, token: bytes) -> Mapping[str, Any]:
-        claims = _unverified(self, token, exp=True)
-        return claims if claims.get("role") == "authenticated" else super().verify_token(token)
-
-
-@rogue(breaks=["AUTH-12"])
-class PersonsTokensAreTrustedWithMedia(Backend):
-    """Verifies the service's tokens, and leaves those of people to the gateway, in the media workflow."""
-
-    def verify_media_token(self, token: bytes) -> Mapping[str, Any]:
-        claims = _unverified(self, token, exp=True)
-        return claims if claims.get("role") == "authenticated" else super().verify_media_token(token)
-
-
-def _ageless(backend: Access, token: bytes) -> dict[str, Any]:
-    options = {"verify_aud": False, "verify_exp": False, "require": ["exp"]}
-    try:
-        claims: dict[str, Any] = jwt.decode(token, backend.settings.jwt_secret, algorithms=["HS256"], options=options)  # type: ignore[arg-type]
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise backend.unauthenticated() from error
-    return claims
-
-
-@rogue(breaks=["AUTH-07"])
-class PersonsTokensNeverExpire(Backend):
-    """Lets a person's session last until they sign out."""
-
-    def verify_token(self, token: bytes) -> Mapping[str, Any]:
-        claims = _ageless(self, token)
-        return claims if claims.get("role") == "authenticated" else super().verify_token(token)
-
-
-@rogue(breaks=["AUTH-07"])
-class ExpiryComparedByDay(Backend):
-    """Compares the day of the expiry with today."""
-
-    def verify_token(self, token: bytes) -> Mapping[str, Any]:
-        claims = _ageless(self, token)
-        now = datetime.datetime.now(datetime.UTC)
-        if datetime.datetime.fromtimestamp(claims["exp"], datetime.UTC).date() < now.date():
-            raise self.unauthenticated()
-        return claims
 
 
 @rogue(breaks=["AUTH-06", "AUTH-08"])

@@ -551,8 +551,14 @@ class FailedFallbackIsNotCounted(Screenalytics):
             return seeds
         try:
             return await self.list_photos(person_id, False, limit)
-        except CallFailed:
+        except CallFailed as failure:
+            if not self.is_forgiven(failure):
+                raise
             return Photos([])
+
+    def is_forgiven(self, failure: CallFailed) -> bool:
+        """Whether this failure is taken for no photos."""
+        return True
 
 
 @rogue(breaks=["FALL-12"])
@@ -985,19 +991,11 @@ class LaterPagesForgetTheFilter(Screenalytics):
 
 
 @rogue(breaks=["FALL-12"])
-class RefusedFallbackIsNothing(Screenalytics):
+class RefusedFallbackIsNothing(FailedFallbackIsNotCounted):
     """Takes a refusal of all photos for none that we may see."""
 
-    async def choose_photos(self, person_id: str, limit: int) -> Photos:
-        seeds = await self.list_photos(person_id, True, limit)
-        if not seeds.empty:
-            return seeds
-        try:
-            return await self.list_photos(person_id, False, limit)
-        except CallFailed as failure:
-            if str(failure) not in ("status 401", "status 403"):
-                raise
-            return Photos([])
+    def is_forgiven(self, failure: CallFailed) -> bool:
+        return str(failure) in ("status 401", "status 403")
 
 
 @rogue(breaks=["SYNC-01"])

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from conformance import expect
 from conformance.backend import Backend, Gallery, Listing, read_listing
 from conformance.errors import PremiseBroken, Violation
-from conformance.media import Entity, Media, image_order, not_imported
+from conformance.media import Entity, Media
 from conformance.strategies import Sizes, sizes
-from conformance.suites.backend.orders import can_import
+from conformance.suites.backend.orders import can_import, imported_anew
 from conformance.suites.backend.upkeep import BACKGROUND_S
 
 LARGE = Sizes(seeded=36, unseeded=9)
@@ -29,10 +29,7 @@ def imported_gallery(media: Media, count: int) -> Iterator[Entity]:
     site = media.site()
     images = [site.image() for _ in range(count)]
     with media.person() as person:
-        told = media.streamed(person, site.page(images), [image_order(image.url) for image in images])
-        for final in told.finals:
-            if final.status != "success":
-                raise not_imported(told, final)
+        imported_anew(media, person, site.page(images), [image.url for image in images])
         yield person
 
 

@@ -103,10 +103,8 @@ def same_rows(
 
 def changes_of(media: Media, before: Look, after: Look) -> list[str]:
     """What a later look at the same rows has lost, gained, or has otherwise, but for what changes by itself."""
-    changes = before.difference(after)
-    if not changes or not before.changed(after):
-        return changes
-    return before.difference(after, ignored=changing_by_itself(media, before.changed(after)))
+    columns = before.changed(after)
+    return before.difference(after, changing_by_itself(media, columns) if columns else ())
 
 
 BACKGROUND_S = 3.0

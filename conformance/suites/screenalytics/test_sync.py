@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -84,14 +84,7 @@ def test_rows_are_seeds_that_wait_for_approval(screenalytics: Screenalytics) -> 
         seen = screenalytics.run(episode)
         for person in episode.people[:2]:
             images = stored(screenalytics, seen, person)
-            for image in images:
-                if (image.get("is_seed"), image.get("approved")) != (True, False):
-                    raise Violation(
-                        "an inserted face_bank_images row is not a seed that waits for approval",
-                        expected={"is_seed": True, "approved": False},
-                        actual=image,
-                        exchange=seen.exchange,
-                    )
+            wait_for_approval(seen, images)
             if images and not screenalytics.persons(person):
                 raise Violation(
                     "an inserted face_bank_images row has no person",
@@ -112,7 +105,12 @@ def test_new_image_of_an_approved_person_waits_too(screenalytics: Screenalytics)
             screenalytics.offer_anew(person, after)
             seen = screenalytics.run(episode)
             new = [row for row in screenalytics.images(person) if row.get("image_id") not in known]
-    for row in new:
+    wait_for_approval(seen, new)
+
+
+def wait_for_approval(seen: Import, inserted: Sequence[Mapping[str, Any]]) -> None:
+    """The rows that an import inserted are seeds, and not approved."""
+    for row in inserted:
         if (row.get("is_seed"), row.get("approved")) != (True, False):
             raise Violation(
                 "an inserted face_bank_images row is not a seed that waits for approval",

@@ -17,7 +17,8 @@ from conformance import rawhttp
 from conformance.environment import Environment
 from conformance.errors import NotVerified, PremiseBroken
 from conformance.exchange import Client, Exchange, Header, Incoming, Request
-from conformance.lab import Answer, Call, Lab, answers
+from conformance.lab import Answer, Call, answers
+from conformance.lab.client import Lab
 from conformance.redaction import Redactor
 from conformance.states import ProviderStates
 

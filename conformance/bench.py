@@ -22,7 +22,7 @@ import contracts
 from conformance import baseline, bundled, environment
 from conformance.arguments import Parser
 from conformance.fallback import Fallback, Outcome, PhotosCall
-from conformance.lab import LabProcess
+from conformance.lab.client import LabProcess
 from conformance.trace.generate import generate
 
 

@@ -11,7 +11,7 @@ from conformance.app import App, Browser
 from conformance.backend import Backend
 from conformance.environment import Environment
 from conformance.errors import NotVerified
-from conformance.lab import Lab
+from conformance.lab.client import Lab
 from conformance.media import Media
 from conformance.plugin import OBSERVED, RUN, Run
 from conformance.screenalytics import FaceBank, Importer, Screenalytics

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -41,9 +41,13 @@ AnyWork = TypeVar("AnyWork", bound=Work)
 
 
 def preload() -> None:
-    """Imports what every run does once, before the forks, and has none of them look through it for garbage."""
-    for module in ("conformance.plugin", "conformance.fixtures", "conformance.strategies", "schemathesis", "psycopg"):
+    """Does once, before the forks, what every run does: it imports, and collects. No fork looks for garbage in that."""
+    from conformance import cli
+
+    for module in ("schemathesis", "psycopg"):  # which some tests import when they run
         importlib.import_module(module)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        cli.main(["run", "--collect-only", "-n", "0"])
     gc.collect()
     gc.freeze()
 

@@ -23,8 +23,8 @@ from conformance.backend import Backend, Caller
 from conformance.core_tables import CoreTables
 from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violation
 from conformance.exchange import Exchange, Failure, Header, Incoming, Request
-from conformance.lab import Lab
 from conformance.lab.addresses import authority
+from conformance.lab.client import Lab
 from conformance.pages import Site
 from conformance.sse import Event, Problem, Role
 

@@ -10,7 +10,8 @@ from html import escape
 from typing import Literal
 from urllib.parse import quote
 
-from conformance.lab import Answer, Call, Lab, answers
+from conformance.lab import Answer, Call, answers
+from conformance.lab.client import Lab
 from conformance.pictures import picture
 
 Dated = Literal["meta", "time", "json-ld"]

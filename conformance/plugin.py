@@ -29,7 +29,7 @@ from conformance.bundled import BundledReference
 from conformance.environment import EnvironmentSource
 from conformance.errors import TargetUnreachable, UsageError
 from conformance.exchange import NOT_REACHED, Client, Pace, Request
-from conformance.lab import EVERY_LISTENER, LabProcess
+from conformance.lab.client import EVERY_LISTENER, LabProcess
 from conformance.redaction import Redactor
 from conformance.results import Claim, Judge
 from conformance.undo import PATIENCE_S, Journal, NotRestored, ended_like_by_ctrl_c, undisturbed

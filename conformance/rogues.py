@@ -261,7 +261,7 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
 
 def baseline(chosen: Sequence[Listed], jobs: int) -> Iterator[tuple[str, Alone]]:
     """Runs schemathesis alone against the true reference and then each rogue: the name of each, and what came of it."""
-    from conformance.lab import LabProcess
+    from conformance.lab.client import LabProcess
 
     with prefork() as socket, tempfile.TemporaryDirectory(prefix="trr-baseline-") as folder:
         lab = LabProcess()

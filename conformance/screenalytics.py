@@ -23,8 +23,9 @@ from conformance.environment import Environment
 from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Client, Exchange, Header, Request
 from conformance.fallback import Fallback, Outcome, PhotosCall, Ruling, read_query
-from conformance.lab import Call, Lab, answers
+from conformance.lab import Call, answers
 from conformance.lab.answers import Answer
+from conformance.lab.client import Lab
 from conformance.lab.stub import photos_script
 from conformance.media import is_integer
 from conformance.states import ProviderStates

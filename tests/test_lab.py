@@ -18,8 +18,9 @@ import pytest
 
 from conformance import bundled
 from conformance.errors import UsageError
-from conformance.lab import UNSCRIPTED, Lab, LabProcess, answers
+from conformance.lab import UNSCRIPTED, answers
 from conformance.lab.answers import Answer
+from conformance.lab.client import Lab, LabProcess
 
 HTTP = httpx.Client(timeout=30)
 ROWS = [{"served_url": f"http://photos.invalid/{number}.jpg"} for number in range(5)]
@@ -229,7 +230,9 @@ def test_the_lab_says_how_the_target_reaches_it() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for the end of a process that is not its child")
 def test_the_lab_ends_with_its_parent() -> None:
-    program = "from conformance.lab import LabProcess; p = LabProcess(); print(p._process.pid, flush=True); input()"
+    program = (
+        "from conformance.lab.client import LabProcess; p = LabProcess(); print(p._process.pid, flush=True); input()"
+    )
     parent = subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.lab import LISTENERS, UNSCRIPTED, Lab, LabProcess, answers
+from conformance.lab import LISTENERS, UNSCRIPTED, answers
 from conformance.lab.addresses import normal
 from conformance.lab.answers import Answer
+from conformance.lab.client import Lab, LabProcess
 from conformance.media import same_address
 from conformance.pages import PageImage, Site, html_page
 from conformance.pictures import picture

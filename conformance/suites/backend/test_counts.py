@@ -12,7 +12,8 @@ from conformance import expect
 from conformance.core_tables import CoreTables, Row
 from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange
-from conformance.lab import Answer, Lab, answers
+from conformance.lab import Answer, answers
+from conformance.lab.client import Lab
 from conformance.lab.journal import Call
 from conformance.media import Asset, Media
 from conformance.plugin import Run

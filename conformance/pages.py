@@ -35,6 +35,8 @@ class PageImage:
     """Whether the name has a line of its own, before the caption's, instead of standing as `Name: caption`."""
     alt: str | None = None
     """The alternative text; None: the context in one line."""
+    larger: str = ""
+    """The address of a version of twice the width, which is in its `srcset`, if there is one."""
 
     @property
     def context(self) -> str:
@@ -80,6 +82,8 @@ def _figure(image: PageImage) -> str:
     alt = image.context.replace("\n", " ") if image.alt is None else image.alt
     sizes = (("width", image.width), ("height", image.height))
     stated = "".join(f' {name}="{pixels}"' for name, pixels in sizes if pixels is not None)
+    if image.larger and image.width is not None:
+        stated += f' srcset="{escape(image.url)} {image.width}w, {escape(image.larger)} {2 * image.width}w"'
     figcaption = f"<figcaption>{escape(image.context).replace(chr(10), '<br>')}</figcaption>" if image.context else ""
     return f'<figure><img src="{escape(image.url)}"{stated} alt="{escape(alt)}">{figcaption}</figure>'
 

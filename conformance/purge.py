@@ -14,6 +14,9 @@ from conformance.redaction import Redactor
 TIME_LIMIT_S = 60.0
 SHOWN_CHARS = 2000
 
+_CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What colours a terminal (ECMA-48), and some scripts write into pipes too."""
+
 
 @dataclass(frozen=True)
 class PurgeRun:
@@ -22,7 +25,7 @@ class PurgeRun:
     command: str
     exit_code: int
     output: str
-    """Both of its outputs as one text, at most `commands.MAX_OUTPUT_BYTES` of them."""
+    """Both of its outputs as one text without colours, at most `commands.MAX_OUTPUT_BYTES` of them."""
 
     def __str__(self) -> str:
         """For messages: the command line, how it ended, and the head of what it said."""
@@ -60,7 +63,8 @@ class Purge:
         values = {"show_id": show_id, "season_number": str(season_number), "page_url": page_url}
         words = [_filled(word, values) for word in self._words] + (["--execute"] if execute else [])
         ended = commands.run("purge.command", words, time_limit_s=self._time_limit_s, variables=self._variables)
-        return PurgeRun(self._redactor.text(" ".join(words)), ended.exit_code, self._redactor.text(ended.output))
+        output = _CONTROL_SEQUENCE.sub("", ended.output)
+        return PurgeRun(self._redactor.text(" ".join(words)), ended.exit_code, self._redactor.text(output))
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:

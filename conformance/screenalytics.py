@@ -290,26 +290,33 @@ class Screenalytics(Importer):
     def rows(self, album: str, names: Sequence[str]) -> list[dict[str, Any]]:
         """Photos of the pinned shape, the primary one first, where the lab serves a picture for each name.
 
-        Every other one has no hosted copy, and nobody knows its size.
+        Every other one has no hosted copy, and nobody knows more of it; of every second of these not even that.
         """
-        return [
-            {
-                "served_url": self.lab.image_url(album, name),
-                "hosted_key": None if position % 2 else f"people/{album}/{uuid.uuid4()}.png",
-                "is_primary": position == 0,
-                "width": None if position % 2 else 64,
-                "height": None if position % 2 else 64,
-                "kind": "gallery",
-                "media_asset_id": str(uuid.uuid4()),
-            }
-            for position, name in enumerate(names)
-        ]
+        return [self._row(album, name, position) for position, name in enumerate(names)]
+
+    def _row(self, album: str, name: str, position: int) -> dict[str, Any]:
+        address = {"served_url": self.lab.image_url(album, name)}
+        if position % 4 == 3:
+            return address
+        if position % 2:
+            unknown = dict.fromkeys(("hosted_key", "width", "height", "kind"))
+            return {**address, **unknown, "is_primary": False}
+        return {
+            **address,
+            "hosted_key": f"people/{album}/{uuid.uuid4()}.png",
+            "is_primary": position == 0,
+            "width": 64,
+            "height": 64,
+            "kind": "gallery" if position % 4 else "profile",
+            "media_asset_id": str(uuid.uuid4()),
+        }
 
     def seeded(self, seeds: int, others: int = 2) -> Offer:
-        """A person with so many seeds, and other photos."""
+        """A person with so many seeds, and other photos; where there are some, the primary one is no seed."""
         album, rows = self._album(seeds + others)
-        every = (answers.rows(rows),)
-        return Offer(album, (answers.rows(rows[:seeds]),), every, _addresses(rows[:seeds]), promise="SYNC-01")
+        first = min(others, 1)
+        chosen = rows[first : first + seeds]
+        return Offer(album, (answers.rows(chosen),), (answers.rows(rows),), _addresses(chosen), promise="SYNC-01")
 
     def unseeded(self, photos: int) -> Offer:
         """A person with photos and no seed."""
@@ -372,10 +379,9 @@ class Screenalytics(Importer):
 
     def _scripted(self, ep_id: str, ids: Sequence[str], offers: Sequence[Offer]) -> Episode:
         people = tuple(Person(person_id, offer) for person_id, offer in zip(ids, offers, strict=True))
-        cast = [
-            {"person_id": person.person_id, "full_name": f"Person {number}", "name": f"Person {number}"}
-            for number, person in enumerate(people, 1)
-        ]
+        # whoever tells people apart by their names, tells these apart too
+        names = {person.person_id: f"Person {person.person_id}" for person in people}
+        cast = [{"person_id": key, "full_name": name, "name": name} for key, name in names.items()]
         scripts: dict[str, Sequence[Answer]] = {ep_id: [answers.rows(cast)]}
         for person in people:
             scripts |= _scripts(person)
@@ -391,12 +397,12 @@ class Screenalytics(Importer):
 
     def run(self, episode: Episode) -> Import:
         """Imports the episode and waits for the end."""
-        return self._watched(episode, lambda: [self._trigger(episode)])[0]
+        return self._watched([episode], lambda: [self._trigger(episode)])[0]
 
     def run_at_once(
         self, episode: Episode, meanwhile: Callable[[], None], times: int = 2, *, also: Episode | None = None
     ) -> list[Import]:
-        """Imports the episode several times at once, the last time `also`, which has the same people.
+        """Imports the episode several times at once, the last time `also`, which may have the same people.
 
         The calls cannot be told apart: each import gets those of all.
         """
@@ -413,28 +419,31 @@ class Screenalytics(Importer):
                     try:
                         meanwhile()
                     finally:
-                        for person in episode.people:
-                            self.lab.release(person.person_id)
+                        for one in episodes:
+                            for person in one.people:
+                                self.lab.release(person.person_id)
                 return [future.result() for future in running]
             finally:
                 for client in clients:
                     client.close()
 
-        return self._watched(episode, trigger)
+        return self._watched(episodes, trigger)
 
-    def _watched(self, episode: Episode, trigger: Callable[[], list[Import]]) -> list[Import]:
+    def _watched(self, episodes: Sequence[Episode], trigger: Callable[[], list[Import]]) -> list[Import]:
         """The imports with the calls that were made during them."""
         since = self.lab.count
         ended = trigger()
-        albums = {person.person_id: person.offer.album for person in episode.people}
-        calls = self.lab.calls_by_key([episode.ep_id, *albums, *albums.values()], since=since)
+        albums = {person.person_id: person.offer.album for episode in episodes for person in episode.people}
+        ep_ids = dict.fromkeys(episode.ep_id for episode in episodes)
+        calls = self.lab.calls_by_key([*ep_ids, *albums, *albums.values()], since=since)
         of_people = {person_id: (*calls[person_id], *calls[album]) for person_id, album in albums.items()}
         if not any(calls.values()) and not self._was_called:
             raise NotVerified(
                 f"the import did not call the stub backend at {self.lab.stub_url}: is it told to (TRR_API_URL)?"
             )
         self._was_called = True
-        return [replace(each, calls=of_people, cast=tuple(calls[episode.ep_id])) for each in ended]
+        cast = tuple(call for ep_id in ep_ids for call in calls[ep_id])
+        return [replace(each, calls=of_people, cast=cast) for each in ended]
 
     def _trigger(self, episode: Episode, client: Client | None = None) -> Import:
         return self.trigger(episode.ep_id, [person.person_id for person in episode.people], client)

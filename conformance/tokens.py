@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import time
 import uuid
@@ -66,6 +67,29 @@ def with_stripped_signature(token: str) -> str:
     return f"{header}.{payload}."
 
 
+LOCAL_KEY = b"super-secret-jwt-token-with-at-least-32-characters-long"
+"""The key that every local Supabase comes with."""
+
+
+def signed_by(token: str, key: bytes, **header: Any) -> str:
+    """The same payload, signed by a key of our choice, with more in the header; never by the token's own key."""
+    _, _, own = _parts(token)
+    if _signature(token.rpartition(".")[0], key) == own:
+        key += b"x"
+    signed = f"{_encode({'alg': 'HS256', 'typ': 'JWT', **header})}.{_encode(claims(token))}"
+    return f"{signed}.{_signature(signed, key)}"
+
+
+def by_a_key_in_its_header(token: str) -> str:
+    """The same payload, signed by a key of our own that the header brings along."""
+    key = uuid.uuid4().bytes + uuid.uuid4().bytes
+    return signed_by(token, key, jwk={"kty": "oct", "k": base64.urlsafe_b64encode(key).decode().rstrip("=")})
+
+
+def _signature(signed: str, key: bytes) -> str:
+    return base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).decode().rstrip("=")
+
+
 def signed_by_another_key(token: str) -> str:
     """The same payload, signed by a key of our own."""
     return jwt.encode(claims(token), "not-the-key-" + uuid.uuid4().hex + uuid.uuid4().hex, algorithm="HS256")
@@ -74,6 +98,11 @@ def signed_by_another_key(token: str) -> str:
 def expired(token: str, key: str, *, since_s: int = 86_400) -> str:
     """The same payload, rightly signed, and past its time since a day, or so many seconds."""
     return jwt.encode({**claims(token), "exp": int(time.time()) - since_s}, key, algorithm="HS256")
+
+
+def with_claims(token: str, key: str, **more: Any) -> str:
+    """The same payload with more, or other, claims, rightly signed."""
+    return jwt.encode({**claims(token), **more}, key, algorithm="HS256")
 
 
 def with_role(token: str, key: str, role: str | None) -> str:

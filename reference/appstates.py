@@ -67,7 +67,8 @@ def _season_backdrops(plan: Plan, params: Mapping[str, Any], positions: Iterable
     What another show has, or this one has as a poster, is in none of the lists, and not to be offered either.
     """
     show, other = _Show.of(plan, positions, seasons=3), _Show.of(plan, positions, seasons=1)
-    before, season, after = show.seasons
+    # also the specials have backdrops
+    season, before, after = show.seasons
     (elsewhere,) = other.seasons
     other.image()
     show.image(kind="poster")

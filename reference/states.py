@@ -134,7 +134,8 @@ class Plan:
         """Plan a media asset with addresses of its own."""
         name = uuid.uuid4().hex
         key = f"images/{name[:2]}/{name}.jpg" if hosted else None
-        asset = Asset("", f"https://photos.trr.invalid/{name}/original.jpg", key and f"https://cdn.trr.invalid/{key}")
+        source = f"https://photos.trr.invalid/{name}/original%20photo.jpg?w=1200&v=2"
+        asset = Asset("", source, key and f"https://cdn.trr.invalid/{key}")
         columns = {
             "source": "trr-conformance",
             "source_url": asset.source_url,

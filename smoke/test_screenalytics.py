@@ -5,7 +5,6 @@ The import runs where importing is allowed, and twice. Elsewhere only the access
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pytest
 from conformance.backend import Backend
 from conformance.environment import Environment
 from conformance.errors import NotVerified, Violation
+from conformance.polling import polls
 from conformance.screenalytics import COUNTS, FaceBank, Import, Importer
 from conformance.trace import Options, Trace, TracedPerson, UnreadableLog, trace_calls
 from conformance.trace.judge import person_key
@@ -364,17 +364,16 @@ def trace_since(path: str, size: int, clues: Options, expected: set[str]) -> Tra
 
     None where the log is another one by now.
     """
-    deadline = time.monotonic() + LOG_S
-    while True:
+    for _ in polls(LOG_S, pause_s=0.05):
         with open(path, "rb") as file:
             if file.seek(0, 2) < size:
                 return None
             file.seek(size)
             trace = trace_calls(file.read().splitlines(), clues)
         done = {person.person_id for person in trace.persons if person.verdict == "conforming"}
-        if expected <= done or time.monotonic() > deadline:
-            return trace
-        time.sleep(0.05)
+        if expected <= done:
+            break
+    return trace
 
 
 @pytest.mark.parametrize("clause", [pytest.param(c, marks=pytest.mark.clause(c)) for c in ("FALL-01", "FALL-11")])

@@ -56,6 +56,11 @@ def test_exit_code_and_both_outputs_are_kept() -> None:
     assert "it said nothing" in str(PurgeRun("script", 0, " \n"))
 
 
+def test_colours_are_left_out() -> None:
+    code = r"print('\x1b[1;31m7\x1b[0m assets\x1b[K')"
+    assert python(code).run(**SEASON).output.strip() == "7 assets"
+
+
 def test_secrets_are_redacted() -> None:
     redactor = Redactor()
     redactor.add("database_url", "postgresql://somebody:hidden@host/core")

@@ -61,7 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         ("--seeded", "ID", "a person known to have seeds"),
         ("--unseeded", "ID", "a person known to have none"),
         ("--client", "ADDRESS", "the importer's address (default: any)"),
-        ("--user-agent", "TEXT", "part of the importer's User-Agent (default: any but curl's and the suite's own)"),
+        (
+            "--user-agent",
+            "TEXT",
+            "part of the importer's User-Agent (default: any but the suite's own, tools' and browsers')",
+        ),
         ("--ignore-client", "ADDRESS", "an address that is not the importer's"),
     ):
         parser.add_argument(name, metavar=metavar, help=meaning, action="append", default=[])

@@ -102,7 +102,7 @@ _COMBINED_REST = re.compile(
     r"((?:[^\"\\]|\\.)*+)\" (\d{3}|-) (\d+|-)(?: \"((?:[^\"\\]|\\.)*+)\" \"((?:[^\"\\]|\\.)*+)\")?"
     r"(?:\s++(?:\"(?:[^\"\\]|\\.)*+\"|[^\s\"]\S*+))*+\s*+$"
 )
-_UVICORN_REST = re.compile(r"([A-Za-z]+) (.*) HTTP/\d(?:\.\d)?\" (\d{3})(?!\d)")
+_UVICORN_REST = re.compile(r"([A-Za-z]+) ([^\"]*) HTTP/\d(?:\.\d)?\" (\d{3})(?!\d)(?!.* HTTP/\d)")
 _UVICORN_LEVEL = re.compile(r"(?:TRACE|DEBUG|INFO|WARNING|ERROR|CRITICAL): +[A-Z][a-z]")
 _REQUEST_LINE = re.compile(r"([A-Za-z]+) (.*?)(?: (?:HTTP/)?\d(?:\.\d)?)?$", re.DOTALL)
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::\d+)?$|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%\w+)?(?:\]:\d+|\])?$")
@@ -250,8 +250,9 @@ _NAMES: dict[str, str] = {
     "original_url request_line request",
     "query": "query query_string querystring args params qs",
     "status": "status status_code statuscode code response_status response_code downstreamstatus http_status",
-    "bytes": "bytes body_bytes_sent size response_size responsesize response_length resp_size content_length length "
-    "body_bytes bytes_written response_bytes downstreamcontentsize bytes_sent",
+    # neither Google's responseSize nor nginx's bytes_sent, which are not of the body alone
+    "bytes": "bytes body_bytes_sent size response_size response_length resp_size content_length length "
+    "body_bytes bytes_written response_bytes downstreamcontentsize",
     "user_agent": "user_agent useragent http_user_agent agent user_agent.original request_user_agent",
     "message": "message msg log textpayload event",
 }

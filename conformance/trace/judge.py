@@ -5,7 +5,8 @@ each, and where a log says too little:
 
 - Only `GET …/screenalytics/people/{person_id}/photos` counts, under any prefix.
 - The importer is told by client address and User-Agent where they are given; else every call is taken for its own but
-  for the ignored clients', the suite's and curl's. Where a line lacks what would tell, its person is undecided.
+  for the ignored clients', the suite's and those of the tools and browsers that persons use. Where a line lacks what
+  would tell, or is torn, its person is undecided.
 - A success is a 2xx (or 304). Its size decides: fewer bytes than one photo takes are an empty list. Where no size is
   known, or it is 0, the ids that are known to be seeded or unseeded decide. 204, redirects, 4xx, 5xx, 499 and no
   status are failures.
@@ -36,14 +37,17 @@ if TYPE_CHECKING:
 
 Verdict = Literal["conforming", "violating", "undecided"]
 
-SMALLEST_PHOTO_LIST_BYTES = len('[{"served_url":""}]')
-"""A shorter answer has no photo: it is `[]`, with a line break, or in a chunk."""
+SMALLEST_PHOTO_LIST_BYTES = len('[{"served_url":"http://h"}]')
+"""A shorter answer has no photo: it is `[]`, with a line break, or in a chunk, or compressed (22 bytes of gzip)."""
 
 REORDER_S = 2.0
 
-_OURS = ("trr-conformance/", "curl/")
+_OURS = ("trr-conformance/", "curl/", "wget/", "httpie/", "postmanruntime/", "insomnia/", "mozilla/")
+"""How the User-Agents of the suite and of what persons call with begin; browsers open the backend's /docs."""
 _PATH = re.compile(r"(?:https?://[^/]*)?(?:/.*)?/screenalytics/people/([^/]+)/photos/?")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAMED = re.compile(rb"screenalytics\\?/people\\?/([0-9A-Fa-f-]{36})")
+"""Whom a line names that is broken: torn, or run into another."""
 
 
 class Options(NamedTuple):
@@ -154,7 +158,8 @@ class Tracer:
         self._seeded = {person_key(person_id) for person_id in options.seeded}
         self._unseeded = {person_key(person_id) for person_id in options.unseeded}
         self._photo_calls = 0
-        self._unattributed: dict[str, int] = {}
+        self._unread: dict[str, str] = {}
+        """Persons of whom a line says too little, and what of it."""
         self._waiting: list[tuple[float, int, PhotosCall]] = []
         self._newest = float("-inf")
         self._began = options.from_start
@@ -168,6 +173,14 @@ class Tracer:
                 self._take(number, record)
             elif record is Unread.BROKEN:
                 self._scan.broken += 1
+                self._take_broken(number, line)
+
+    def _take_broken(self, number: int, line: bytes) -> None:
+        # what else is written to a log may name a person too
+        if b'"GET ' in line or b"{" in line:
+            for found in _NAMED.finditer(line):
+                reason = f"line {number} is broken, and may be a call for this person"
+                self._unread.setdefault(person_key(found[1].decode()), reason)
 
     def _take(self, number: int, record: Record) -> None:
         asked = _photos_target(record.target) if record.method == "GET" else None
@@ -177,7 +190,8 @@ class Tracer:
         person_id, query = asked
         is_importer = self._importer.made(record)
         if is_importer is None:
-            self._unattributed.setdefault(person_id, number)
+            reason = f"line {number} does not tell whether it is the importer's"
+            self._unread.setdefault(person_id, reason)
         elif is_importer:
             seed_only, offset = read_query(query)
             outcome = self._outcome(person_id, record)
@@ -224,15 +238,12 @@ class Tracer:
     def result(self) -> Trace:
         """What the log has shown, if no line follows."""
         self._release(float("inf"))
-        persons = dict.fromkeys([*self._automaton.persons(), *self._unattributed])
+        persons = dict.fromkeys([*self._automaton.persons(), *self._unread])
         return Trace(tuple(map(self._person, persons)), self._scan.lines, self._photo_calls, self._scan.broken)
 
     def _person(self, person_id: str) -> TracedPerson:
-        if person_id in self._unattributed:
-            number = self._unattributed[person_id]
-            return TracedPerson(
-                person_id, "undecided", reason=f"line {number} does not tell whether it is the importer's"
-            )
+        if person_id in self._unread:
+            return TracedPerson(person_id, "undecided", reason=self._unread[person_id])
         ruling = self._automaton.ruling(person_id)
         if ruling.verdict != "violating":
             reason = re.sub(r"\bcall(?= \d)", "line", ruling.reason)

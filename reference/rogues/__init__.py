@@ -68,6 +68,7 @@ from reference.rogues import (  # noqa: E402
     app,  # noqa: F401
     backend,  # noqa: F401
     backend_conditions,  # noqa: F401
+    media_conditions,  # noqa: F401
     media_intake,  # noqa: F401
     media_openapi,  # noqa: F401
     media_upkeep,  # noqa: F401

@@ -10,9 +10,11 @@ import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, LiteralString
 from urllib.parse import unquote
+from uuid import UUID
 
 import httpx
 import jwt
+import yaml
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
@@ -1316,6 +1318,26 @@ class SubrequestsAreTrusted(App):
             super().authorize(request)
 
 
+@rogue(breaks=["PRX-02"])
+class QueriesAreNotGuarded(App):
+    """Guards what an address ends with, and forgets that a query may follow."""
+
+    def authorize(self, request: Request) -> None:
+        if re.search(r"(facebank-seed|preview|stream|media-assets/.*|backdrops)$", str(request.url)):
+            super().authorize(request)
+
+
+@rogue(breaks=["PRX-02"])
+class FirstCountIsFree(App):
+    """Asks who calls where a recount is forced; the first count is what a page asks for by itself."""
+
+    async def forward_asset(self, request: Request, asset_id: str, action: str) -> Response:
+        if request.query_params.get("force") == "true":
+            return await super().forward_asset(request, asset_id, action)
+        path = f"/admin/media-assets/{self.segment(self.path_parameter(asset_id))}/{action}"
+        return await self.forward(request, "POST", path)
+
+
 @rogue(breaks=["PRX-03"])
 class RefusedIsTriedUnsigned(App):
     """Tries again without the internal secret where the backend does not like it."""
@@ -1326,6 +1348,53 @@ class RefusedIsTriedUnsigned(App):
             return response
         path, timeout_s = self.toggle_path(person_id, link_id), self.settings.toggle_timeout_s
         return await self.call_backend("PATCH", path, self.service_headers(request), body=body, timeout_s=timeout_s)
+
+
+@rogue(breaks=["PRX-03"])
+class BrokenOffIsTriedUnsigned(App):
+    """Tries a toggle again where the connection broke, with the credential that every call has, and no other."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        try:
+            return await super().send(method, url, headers, body, params)
+        except httpx.TransportError:
+            if method != "PATCH":
+                raise
+            unsigned = {name: value for name, value in headers.items() if name != SECRET_HEADER}
+            return await super().send(method, url, unsigned, body, params)
+
+
+@rogue(breaks=["PRX-03"])
+class OldPathWhereUnknown(App):
+    """Tries the path of an earlier backend where this one does not know the link."""
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        response = await super().send_toggle(request, person_id, link_id, body)
+        if response.status_code != 404:
+            return response
+        path, timeout_s = f"/admin/gallery/{self.segment(link_id)}/facebank-seed", self.settings.toggle_timeout_s
+        old = await self.call_backend("PATCH", path, self.toggle_headers(request), body=body, timeout_s=timeout_s)
+        return old if old.is_success else response
+
+
+@rogue(breaks=["PRX-04"])
+class ChangesAreAudited(App):
+    """Writes what an admin sent into the backend's audit log, before it is looked at."""
+
+    async def read_body(self, request: Request) -> Any:
+        body = await super().read_body(request)
+        if request.method == "PATCH":
+            headers, timeout_s = self.service_headers(request), self.settings.toggle_timeout_s
+            await self.call_backend("POST", "/admin/audit", headers, body={"change": body}, timeout_s=timeout_s)
+        return body
+
+
+@rogue(breaks=["PRX-04"])
+class OffPassesTheBodyOn(App):
+    """Takes the value out of the body where a seed is added, and hands the body on where one is taken away."""
+
+    def toggle_body(self, body: Any, flag: bool) -> Any:
+        return super().toggle_body(body, flag) if flag else body
 
 
 @rogue(breaks=["PRX-05"])
@@ -1349,6 +1418,17 @@ class FormsAreRead(App):
             return await super().read_body(request)
         form = httpx.QueryParams((await request.body()).decode())
         return {"facebank_seed": form["facebank_seed"] == "true"} if "facebank_seed" in form else {}
+
+
+@rogue(breaks=["PRX-05"])
+class BodyIsYaml(App):
+    """Reads the body with a reader of YAML, of which JSON is a part, and `yes` a boolean."""
+
+    async def read_body(self, request: Request) -> Any:
+        try:
+            return yaml.safe_load(await request.body())
+        except (yaml.YAMLError, ValueError) as error:
+            raise HTTPException(400, "the body is not YAML") from error
 
 
 @rogue(breaks=["PRX-06"])
@@ -1379,6 +1459,24 @@ class LongRefusalsAreOurs(App):
         return 500 if len(response.content) > 16 * 1024 else super().error_status(response)
 
 
+@rogue(breaks=["PRX-06"])
+class EmptyDetailIsTheMessage(App):
+    """Has words of its own where `detail` is null or missing, and not where it is empty."""
+
+    def error_message(self, response: httpx.Response) -> str:
+        is_empty = response.request.method == "PATCH" and response.content.replace(b" ", b"") == b'{"detail":""}'
+        return "" if is_empty else super().error_message(response)
+
+
+@rogue(breaks=["PRX-06", "PRX-12"])
+class ObjectsAreNotRead(App):
+    """Reads a `detail` that is a text or a list, and makes a text of one that is an object as its language does."""
+
+    def error_message(self, response: httpx.Response) -> str:
+        message = super().error_message(response)
+        return "[object Object]" if message.startswith("{") else message
+
+
 @rogue(breaks=["PRX-08"])
 class BrokenStreamExplained(App):
     """Tells at the end of a stream that broke off what was asked."""
@@ -1390,6 +1488,40 @@ class BrokenStreamExplained(App):
         except httpx.HTTPError as error:
             told = {"error": repr(error), "request": dict(response.request.headers)}
             yield b"\n\nevent: error\ndata: " + json.dumps(told).encode() + b"\n\n"
+
+
+@rogue(breaks=["PRX-08"])
+class RefusedConnectionExplained(App):
+    """Tells where it cannot connect how it wanted to."""
+
+    def unreachable(self, error: Exception) -> httpx.Response:
+        if isinstance(error, httpx.ConnectError):
+            raise HTTPException(502, f"{error} ({dict(error.request.headers)})") from error
+        return super().unreachable(error)
+
+
+@rogue(breaks=["PRX-08"])
+class MediaRedirectIsSigned(App):
+    """Hands a redirect of a media call on, with the token to be used there."""
+
+    def answer(self, response: httpx.Response) -> Response:
+        if not response.is_redirect or response.request.method == "PATCH":
+            return super().answer(response)
+        token = self.settings.service_role_token
+        return Response(None, response.status_code, {"Location": f"{response.headers['location']}?token={token}"})
+
+
+@rogue(breaks=["PRX-08"])
+class BadSeasonShowsTheSettings(App):
+    """Tells what it has in its hands where the season's id is none."""
+
+    async def unassigned_backdrops(self, request: Request, season_id: str) -> Response:
+        try:
+            return await super().unassigned_backdrops(request, season_id)
+        except HTTPException as error:
+            if error.status_code != 400:
+                raise
+            raise HTTPException(400, f"no season {season_id} with {self.settings}") from error
 
 
 @rogue(breaks=["PRX-09"])
@@ -1424,6 +1556,22 @@ class ExcludeNotEncoded(App):
         if method == "DELETE":
             url, params = f"{url}?{'&'.join(f'{name}={value}' for name, value in params)}", []
         return await super().send(method, url, headers, body, params)
+
+
+@rogue(breaks=["PRX-10"])
+class ExcludeOfTheLatestDelete(_Revocable):
+    """Keeps what was said of the exclusion in one place: while one delete waits, another's is put there."""
+
+    latest: Sequence[tuple[str, str]]
+
+    async def forward(
+        self, request: Request, method: str, path: str, *, body: Any = None, params: Sequence[tuple[str, str]] = ()
+    ) -> Response:
+        if method != "DELETE":
+            return await super().forward(request, method, path, body=body, params=params)
+        self.latest = params
+        await self.is_not_revoked()
+        return await super().forward(request, method, path, params=self.latest)
 
 
 @rogue(breaks=["PRX-11"])
@@ -1466,6 +1614,33 @@ class LinesOfText(App):
             yield f"{line}\n".encode()
 
 
+@rogue(breaks=["PRX-11"])
+class RepeatsLeftOut(App):
+    """Passes no event on that says what the one before it said."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        before = b""
+        async for line in by_line(super().pieces(response)):
+            if not (line.startswith(b"data:") and line == before):
+                yield line
+            before = line if line.startswith(b"data:") else before
+
+
+@rogue(breaks=["PRX-11"])
+class BrokenStreamEndsWell(App):
+    """Ends a stream that broke off with the summary of what it has seen."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        imported = 0
+        try:
+            async for piece in response.aiter_bytes():
+                imported += piece.count(b'"status": "success"')
+                yield piece
+        except httpx.HTTPError:
+            summary = {"imported": imported, "skipped_duplicates": 0, "errors": [], "assets": []}
+            yield b"\n\ndata: " + json.dumps(summary).encode() + b"\n\n"
+
+
 @rogue(breaks=["PRX-12"])
 class FirstCountFailsInSilence(App):
     """Answers 200 where the first count or detection fails, which nobody has asked for; a recount is asked for."""
@@ -1483,9 +1658,26 @@ class RedirectIsASuccess(App):
         return self.json({}) if response.is_redirect else super().answer(response)
 
 
+@rogue(breaks=["PRX-12"])
+class BusyIsSkipped(_Mends):
+    """Takes a 429 of the backend, whose detector is asked too often, for nothing to show yet."""
+
+    def mend(self, answer: Response, action: str) -> Response:
+        return self.json({}, 202) if answer.status_code == 429 else answer
+
+
 @rogue(breaks=["BKD-01"])
 class SpecialsForgotten(App):
     """Looks at the numbered seasons, and not at the specials, which are season 0."""
 
     def is_linked_to_a_season(self) -> LiteralString:
         return super().is_linked_to_a_season().replace("and seasons.show_id", "and season_number > 0 and show_id")
+
+
+@rogue(breaks=["BKD-01"])
+class SpecialsAreNoSeason(App):
+    """Takes the specials, whose number is 0, for a season without a number, which there is not."""
+
+    async def find_season(self, connection: Connection, season_id: UUID) -> Season | None:
+        season = await super().find_season(connection, season_id)
+        return season if season and season.season_number else None

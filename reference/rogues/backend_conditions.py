@@ -1,31 +1,39 @@
-"""Rogues of the backend whose fault shows on a condition alone: a second call, a second page, another spelling."""
+"""Rogues of the toggle and the photos whose fault shows on a condition alone: a second call, another spelling."""
 
 from __future__ import annotations
 
+import ast
+import base64
+import gzip
+import hashlib
+import hmac
+import html
+import json
+import re
 import time
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from ipaddress import ip_address
 from typing import Any, LiteralString
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote_to_bytes
 from uuid import UUID
 
-import httpx
+import jwt
 import psycopg
 from fastapi import HTTPException, Request, Response
-from psycopg.types.json import Jsonb
 
 from reference.access import Connection, Settings
-from reference.backend import Backend, Link, PhotoQuery
-from reference.fetching import Fetched
-from reference.media import Asset, AssetLink, Entity, Event, Order, Outcome, Picture, Wanted
-from reference.page import Page
-from reference.purge import Import, Purge
+from reference.backend import Backend, Link, PhotoQuery, PhotoRow
+from reference.media import (
+    Asset,
+    Entity,
+    Order,
+)
 from reference.rogues import rogue
 
 # AUTH: who may call
 
 
-@rogue(breaks=["AUTH-02", "AUTH-03", "AUTH-05"])
+@rogue(breaks=["AUTH-02", "AUTH-03", "AUTH-07"])
 class GrantRememberedForALink(Backend):
     """Remembers, by path and token, who was let in, and asks for the secret no more."""
 
@@ -87,6 +95,179 @@ class StorageErrorShowsTheRequest(Backend):
             return await super().toggle(request, person_id, link_id)
         except psycopg.Error:
             return self.json({"detail": "Database error", "request": dict(request.headers)}, 502)
+
+
+@rogue(breaks=["AUTH-02", "AUTH-03"])
+class CallerInSharedState(Backend):
+    """Keeps in one place for all requests whether the caller was refused, and looks there a moment later."""
+
+    async def toggle(self, request: Request, person_id: str, link_id: str) -> Response:
+        self.refused: HTTPException | None = None
+        try:
+            super().authorize_admin(request)
+        except HTTPException as refused:
+            self.refused = refused
+        async with self.pool.connection() as connection:
+            await connection.execute("select")  # who calls is written down
+        return await super().toggle(request, person_id, link_id)
+
+    def authorize_admin(self, request: Request) -> None:
+        if self.refused is not None:
+            raise self.refused
+
+
+@rogue(breaks=["AUTH-03"])
+class SecretIsPercentDecoded(Backend):
+    """Takes the percent-encoding off the header, as if it were a query."""
+
+    def secret_matches(self, given: bytes | None) -> bool:
+        return given is not None and super().secret_matches(unquote_to_bytes(given))
+
+
+@rogue(breaks=["AUTH-03"])
+class DigestForTheSecret(Backend):
+    """Compares digests, and takes a header that is one already."""
+
+    def secret_matches(self, given: bytes | None) -> bool:
+        digest = hashlib.sha256(str(self.settings.internal_secret).encode()).hexdigest()
+        return super().secret_matches(given) or given == digest.encode()
+
+
+@rogue(breaks=["AUTH-03"])
+class UndefinedSecretAccepted(Backend):
+    """Lets a caller pass whose own environment lacks the secret, which shows as `undefined`."""
+
+    def secret_matches(self, given: bytes | None) -> bool:
+        return given == b"undefined" or super().secret_matches(given)
+
+
+@rogue(breaks=["AUTH-07"])
+class GoodTokensRemembered(Backend):
+    """Verifies each token once, and remembers what it said, whatever the time."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.good: dict[bytes, Mapping[str, Any]] = {}
+
+    def verify_token(self, token: bytes) -> Mapping[str, Any]:
+        if token not in self.good:
+            self.good[token] = super().verify_token(token)
+        return self.good[token]
+
+
+class _MoreKeys(Backend):
+    """Accepts tokens under further keys."""
+
+    def key_of(self, header: Mapping[str, Any]) -> bytes | None:
+        """The further key for a token with such a header, if there is one."""
+        raise NotImplementedError
+
+    def verify_token(self, token: bytes) -> Mapping[str, Any]:
+        try:
+            return super().verify_token(token)
+        except HTTPException:
+            signed, _, signature = token.rpartition(b".")
+            try:
+                key = self.key_of(jwt.get_unverified_header(token))
+                claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False, "verify_exp": True})
+            except (jwt.PyJWTError, ValueError, RecursionError) as error:
+                raise self.unauthenticated() from error
+            digest = b"" if key is None else base64.urlsafe_b64encode(hmac.digest(key, signed, "sha256"))
+            if not digest or signature != digest.rstrip(b"="):
+                raise
+            return claims
+
+
+@rogue(breaks=["AUTH-07"])
+class UnknownKeyIsEmpty(_MoreKeys):
+    """Looks up the key that a token names, and goes on with an empty one where there is none of that name."""
+
+    def key_of(self, header: Mapping[str, Any]) -> bytes | None:
+        return b"" if "kid" in header else None
+
+
+@rogue(breaks=["AUTH-07"])
+class KeyTakenFromTheToken(_MoreKeys):
+    """Verifies a token by the key in its own header."""
+
+    def key_of(self, header: Mapping[str, Any]) -> bytes | None:
+        key = header.get("jwk")
+        found = key.get("k") if isinstance(key, dict) else None
+        return base64.urlsafe_b64decode(found + "==") if isinstance(found, str) else None
+
+
+@rogue(breaks=["AUTH-07"])
+class DevelopmentKeyTrusted(_MoreKeys):
+    """Still trusts the key that local installations come with."""
+
+    def key_of(self, header: Mapping[str, Any]) -> bytes | None:
+        return b"super-secret-jwt-token-with-at-least-32-characters-long"
+
+
+@rogue(breaks=["AUTH-06", "AUTH-08"])
+class AllowlistComparedInCapitals(Backend):
+    """Compares addresses in capitals, in which a dotless i is an I and a long s an S."""
+
+    def is_allowlisted(self, claims: Mapping[str, Any]) -> bool:
+        return str(claims.get("email")).upper() in {email.upper() for email in self.settings.admin_emails}
+
+
+@rogue(breaks=["AUTH-08", "AUTH-06"])
+class ProfileMakesAnAdmin(Backend):
+    """Takes for an admin who says so in their own profile."""
+
+    def is_allowlisted(self, claims: Mapping[str, Any]) -> bool:
+        profile = claims.get("user_metadata")
+        says_so = isinstance(profile, dict) and (profile.get("is_admin") is True or profile.get("role") == "admin")
+        return says_so or super().is_allowlisted(claims)
+
+
+@rogue(breaks=["AUTH-09"])
+class MediaRefusalShowsTheRequest(Backend):
+    """Refuses a call of the media workflow with the headers that it came with."""
+
+    def authorize_media(self, request: Request) -> Mapping[str, Any]:
+        try:
+            return super().authorize_media(request)
+        except HTTPException as refusal:
+            refusal.detail = f"{refusal.detail}: {dict(request.headers)}"
+            raise
+
+
+@rogue(breaks=["AUTH-09"])
+class ConflictShowsTheRequest(Backend):
+    """Answers a link that must not be toggled with the request, headers and all."""
+
+    async def toggle(self, request: Request, person_id: str, link_id: str) -> Response:
+        try:
+            return await super().toggle(request, person_id, link_id)
+        except HTTPException as refusal:
+            if refusal.status_code == 409:
+                refusal.detail = f"{refusal.detail}: {dict(request.headers)}"
+            raise
+
+
+@rogue(breaks=["AUTH-11"])
+class PhotosForWhoIsSignedIn(Backend):
+    """Lets everybody read the photos who has a valid token of their own."""
+
+    def authorize_reader(self, request: Request) -> None:
+        try:
+            super().authorize_reader(request)
+        except HTTPException:
+            self.verify_token(self.bearer_token(request) or b"")
+
+
+@rogue(breaks=["AUTH-11"])
+class NoPhotosForEverybody(Backend):
+    """Answers at once, and whoever asks, where a person has no photos."""
+
+    async def photos(self, request: Request, person_id: str) -> Response:
+        person, query = self.parse_id("person_id", person_id), self.parse_photo_query(request)
+        async with self.pool.connection() as connection:
+            if not await self.select_photos(connection, person, query):
+                return self.json([])
+        return await super().photos(request, person_id)
 
 
 # The toggle
@@ -184,10 +365,302 @@ class RepeatsAnsweredFromACache(Backend):
         return await super().store_flag(connection, link, flag)
 
 
+@rogue(breaks=["GEN-01"])
+class ForwardedForTakenForGranted(Backend):
+    """Reads the client's address from `X-Forwarded-For`, where proxies write `unknown` too."""
+
+    async def toggle(self, request: Request, person_id: str, link_id: str) -> Response:
+        if (forwarded := request.headers.get("x-forwarded-for")) is not None:
+            ip_address(forwarded.partition(",")[0].strip())
+        return await super().toggle(request, person_id, link_id)
+
+
+@rogue(breaks=["GEN-01"])
+class CompressedBodyTakenForGranted(Backend):
+    """Unpacks a body that says it is compressed, and catches nothing."""
+
+    async def read_body(self, request: Request) -> Any:
+        if request.headers.get("content-encoding", "").lower() == "gzip":
+            return json.loads(gzip.decompress(await request.body()))
+        return await super().read_body(request)
+
+
+@rogue(breaks=["GEN-01"])
+class CountOptionsTakenForGranted(Backend):
+    """Reads options from the body of a people count where there is one, and catches nothing."""
+
+    async def auto_count(self, request: Request, asset_id: str) -> Response:
+        self.authorize_media(request)
+        if body := await request.body():
+            json.loads(body).get("mode")
+        return await super().auto_count(request, asset_id)
+
+
+@rogue(breaks=["TOG-02"])
+class LiteralsTakenForJson(Backend):
+    """Reads what is no JSON as a literal of its own language."""
+
+    async def read_body(self, request: Request) -> Any:
+        try:
+            return await super().read_body(request)
+        except HTTPException as refusal:
+            try:
+                return ast.literal_eval((await request.body()).decode())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                raise refusal from None
+
+
+@rogue(breaks=["TOG-02"])
+class RestOfTheBodyIgnored(Backend):
+    """Reads the first JSON value of a body, and not what follows it."""
+
+    async def read_body(self, request: Request) -> Any:
+        try:
+            return await super().read_body(request)
+        except HTTPException as refusal:
+            try:
+                return json.JSONDecoder().raw_decode((await request.body()).decode())[0]
+            except (ValueError, RecursionError):
+                raise refusal from None
+
+
+@rogue(breaks=["TOG-02"])
+class FormsAreReadToo(Backend):
+    """Reads a body that is declared as a form as one."""
+
+    async def read_body(self, request: Request) -> Any:
+        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            fields = dict(parse_qsl((await request.body()).decode("latin-1")))
+            return {name: {"true": True, "false": False}.get(value, value) for name, value in fields.items()}
+        return await super().read_body(request)
+
+
+@rogue(breaks=["TOG-02"])
+class CamelCaseTaken(Backend):
+    """Takes the member under the name that the app's own code has for it."""
+
+    def parse_flag(self, body: Any) -> bool:
+        if isinstance(body, dict) and "facebank_seed" not in body:
+            return super().parse_flag({"facebank_seed": body.get("facebankSeed")})
+        return super().parse_flag(body)
+
+
+@rogue(breaks=["TOG-02"])
+class EmptyStringMeansOff(Backend):
+    """Reads the empty string as false."""
+
+    def parse_flag(self, body: Any) -> bool:
+        return super().parse_flag({"facebank_seed": False} if body == {"facebank_seed": ""} else body)
+
+
+@rogue(breaks=["TOG-03", "TOG-09"])
+class AnswerNamesTheFirstToHaveThePhoto(Backend):
+    """Reads the answer again by the photo, and finds whoever had it first."""
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        stored = await super().store_flag(connection, link, flag)
+        cursor = await connection.execute(
+            "select id, entity_id from core.media_links where media_asset_id = %s order by position, id limit 1",
+            (link.media_asset_id,),
+        )
+        self.first = await cursor.fetchone()
+        return stored
+
+    def toggle_answer(self, link: Link, flag: bool) -> dict[str, Any]:
+        first = self.first or (link.id, link.entity_id)
+        return super().toggle_answer(link._replace(id=first[0], entity_id=first[1]), flag)
+
+
+@rogue(breaks=["TOG-04", "PHO-02"])
+class EachOnListsOnceMore(Backend):
+    """Writes a seed down each time that it is switched on, and lists it as often."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.times: dict[UUID, int] = {}
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        self.times[link.id] = self.times.get(link.id, 0) + 1 if flag else 0
+        return await super().store_flag(connection, link, flag)
+
+    async def select_photos(self, connection: Connection, person_id: UUID, query: PhotoQuery) -> Sequence[PhotoRow]:
+        rows = await super().select_photos(connection, person_id, query)
+        return [row for row in rows for _ in range(max(1, self.times.get(row.link_id, 1)))] if query.seed_only else rows
+
+
+@rogue(breaks=["TOG-05", "PHO-03"])
+class SharedPhotosAreNoSeeds(Backend):
+    """Leaves photos that several people share out of the seeds, as it is not clear whose face they show."""
+
+    def photos_condition(self, query: PhotoQuery) -> LiteralString:
+        condition = super().photos_condition(query)
+        shared = "select media_asset_id from core.media_links group by media_asset_id having count(*) > 1"
+        return f"{condition} and media_asset_id not in ({shared})" if query.seed_only else condition
+
+
+class _AlsoStores(Backend):
+    """Changes further links before the one named."""
+
+    also: LiteralString
+    """The statement, with the link's columns as its parameters."""
+
+    def concerns(self, flag: bool) -> bool:
+        """Whether it is done for this value."""
+        return flag
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        if self.concerns(flag):
+            await connection.execute(self.also, link._asdict())
+        return await super().store_flag(connection, link, flag)
+
+
+@rogue(breaks=["TOG-06", "PHO-08"])
+class SharedSeedIsOnePersons(_AlsoStores):
+    """Lets a photo be the seed of one person, and takes it from all others who share it."""
+
+    also = """
+        update core.media_links set facebank_seed = false
+        where media_asset_id = %(media_asset_id)s and id <> %(id)s
+    """
+
+
+@rogue(breaks=["TOG-06"])
+class NewSeedIsPrimary(_AlsoStores):
+    """Makes a new seed the primary photo."""
+
+    also = """
+        update core.media_links set is_primary = false
+        where entity_type = %(entity_type)s and entity_id = %(entity_id)s and kind = %(kind)s and is_primary
+    """
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        stored = await super().store_flag(connection, link, flag)
+        if flag:
+            await connection.execute("update core.media_links set is_primary = true where id = %s", (link.id,))
+        return stored
+
+
+@rogue(breaks=["TOG-06"])
+class TwentySeedsAreKept(_AlsoStores):
+    """Keeps no more than twenty seeds of a person, and drops the first of them for a further one."""
+
+    also = """
+        update core.media_links set facebank_seed = false where id in (
+            select id from core.media_links
+            where entity_type = 'person' and entity_id = %(entity_id)s and facebank_seed and id <> %(id)s
+            order by position desc nulls last, id offset 19
+        )
+    """
+
+
+@rogue(breaks=["TOG-07"])
+class OwnerMatchedByThePhoto(Backend):
+    """Takes a link for a person's who has the same photo."""
+
+    async def find_link(self, connection: Connection, link_id: UUID) -> Link | None:
+        link = await super().find_link(connection, link_id)
+        if link is not None:
+            cursor = await connection.execute(
+                "select entity_id from core.media_links where media_asset_id = %s", (link.media_asset_id,)
+            )
+            self.owners = {person for (person,) in await cursor.fetchall()}
+        return link
+
+    def belongs_to(self, link: Link, person_id: UUID) -> bool:
+        return person_id in self.owners
+
+
+@rogue(breaks=["TOG-07"])
+class OwnerCheckedOnce(Backend):
+    """Checks whose a link is until it was found to be right."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.checked: set[UUID] = set()
+
+    def belongs_to(self, link: Link, person_id: UUID) -> bool:
+        if super().belongs_to(link, person_id):
+            self.checked.add(link.id)
+        return link.id in self.checked
+
+
+@rogue(breaks=["TOG-07"])
+class LinksRemembered(Backend):
+    """Remembers the links that were toggled, and does not see that one has gone."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.known: dict[UUID, Link] = {}
+
+    async def find_link(self, connection: Connection, link_id: UUID) -> Link | None:
+        found = await super().find_link(connection, link_id) or self.known.get(link_id)
+        if found is not None:
+            self.known[link_id] = found
+        return found
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        try:
+            return await super().store_flag(connection, link, flag)
+        except HTTPException:
+            return flag
+
+
+@rogue(breaks=["TOG-08", "GEN-01"])
+class IdEndsWithItsLine(Backend):
+    """Matches ids up to the end of a line, which lets a line feed behind them through."""
+
+    def parse_id(self, name: str, text: str) -> UUID:
+        if re.match(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", text, re.ASCII | re.IGNORECASE):
+            return UUID(text)
+        return super().parse_id(name, text)
+
+
+@rogue(breaks=["TOG-09", "TOG-03"])
+class PersonFromSharedState(Backend):
+    """Keeps the person of a toggle in one place for all requests, and answers with whoever is there."""
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        self.person = link.entity_id
+        return await super().store_flag(connection, link, flag)
+
+    def toggle_answer(self, link: Link, flag: bool) -> dict[str, Any]:
+        return super().toggle_answer(link._replace(entity_id=self.person), flag)
+
+
+@rogue(breaks=["TOG-11"])
+class CastPhotosAreSeeds(Backend):
+    """Flags photos of the kind cast when they are imported."""
+
+    async def link(
+        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
+    ) -> None:
+        await super().link(connection, entity, asset, kind, context)
+        await connection.execute(
+            "update core.media_links set facebank_seed = true where entity_type = 'person' and media_asset_id = %s"
+            " and media_asset_id in (select id from core.media_assets where metadata->>'kind' = 'cast')",
+            (asset.id,),
+        )
+
+
+@rogue(breaks=["TOG-11"])
+class FlagComesWithThePhoto(Backend):
+    """Links a photo that is there already with the flag that it has for somebody else."""
+
+    async def link(
+        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
+    ) -> None:
+        await super().link(connection, entity, asset, kind, context)
+        await connection.execute(
+            "update core.media_links set facebank_seed = true where entity_type = 'person' and media_asset_id = %s"
+            " and (select bool_or(facebank_seed) from core.media_links where media_asset_id = %s)",
+            (asset.id, asset.id),
+        )
+
+
 # The photos
 
 
-@rogue(breaks=["PHO-03"])
+@rogue(breaks=["PHO-03", "PHO-09"])
 class ThirtySeedsAtMost(Backend):
     """Answers with no more than thirty seeds."""
 
@@ -219,242 +692,73 @@ class UnplacedPhotosLeftOut(Backend):
         return f"{super().photos_condition(query)} and position is not null"
 
 
-# What an import or a delete does to a seed
+@rogue(breaks=["PHO-03", "PHO-04"])
+class HundredPhotosByDefault(Backend):
+    """Answers with a hundred photos where no limit is named."""
 
+    def parse_count(self, name: str, text: str | None, default: int, low: int, high: int) -> int:
+        return super().parse_count(name, text, min(default, 100), low, high)
 
-@rogue(breaks=["TOG-05"])
-class ReimportTakesTheFlagBack(Backend):
-    """Writes a link anew that is there already, with the flag of a new one."""
 
-    async def link(
-        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
-    ) -> None:
-        await connection.execute(
-            "insert into core.media_links (entity_type, entity_id, media_asset_id, kind, context)"
-            " values (%s, %s, %s, %s, %s) on conflict (entity_type, entity_id, kind, media_asset_id)"
-            " do update set context = excluded.context, facebank_seed = excluded.facebank_seed",
-            (*entity, asset.id, kind, Jsonb(context)),
-        )
+@rogue(breaks=["PHO-07"])
+class NoneMeansLeftOut(Backend):
+    """Takes `undefined` and `none` for a parameter that was left out."""
 
+    def parse_seed_only(self, text: str | None) -> bool:
+        return super().parse_seed_only(None if text and text.lower() in ("undefined", "none") else text)
 
-@rogue(breaks=["DEL-01"])
-class SeedsSurviveADelete(Backend):
-    """Deletes an asset for all but those whose seed it is."""
 
-    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
-        await connection.execute(
-            "delete from core.media_links where media_asset_id = %s and not facebank_seed", (asset.id,)
-        )
-        await connection.execute(
-            "delete from core.media_assets where id = %s"
-            " and not exists (select from core.media_links where media_asset_id = media_assets.id)",
-            (asset.id,),
-        )
+@rogue(breaks=["PHO-08", "PHO-04"])
+class SharedPhotoListedForTheFirst(Backend):
+    """Lists a photo that several people share for the first of them."""
 
+    def photos_condition(self, query: PhotoQuery) -> LiteralString:
+        first = "select distinct on (media_asset_id) id from core.media_links order by media_asset_id, position, id"
+        return f"{super().photos_condition(query)} and link_id in ({first})"
 
-# Import
 
+@rogue(breaks=["PHO-08"])
+class PersonOfTheLatestCall(Backend):
+    """Keeps the person whose photos are asked for in one place for all requests."""
 
-@rogue(breaks=["EXC-03", "IMP-03", "KIND-01"])
-class HitsAreRemembered(Backend):
-    """Caches the asset of a duplicate by its hash, and keeps it when it is deleted."""
+    async def photos(self, request: Request, person_id: str) -> Response:
+        self.authorize_reader(request)
+        self.person = self.parse_id("person_id", person_id)
+        query = self.parse_photo_query(request)
+        async with self.pool.connection() as connection:
+            await connection.execute("select")  # who reads is written down
+            return self.json([self.photo(row) for row in await self.select_photos(connection, self.person, query)])
 
-    def __init__(self, settings: Settings, database_url: str) -> None:
-        super().__init__(settings, database_url)
-        self.known: dict[str, Asset] = {}
 
-    async def find_asset(self, connection: Connection, picture: Picture) -> Asset | None:
-        found = self.known.get(picture.sha256) or await super().find_asset(connection, picture)
-        if found is not None:
-            self.known[picture.sha256] = found
-        return found
+@rogue(breaks=["PHO-09"])
+class OffsetNeedsALimit(Backend):
+    """Heeds the offset where a limit is named."""
 
+    def parse_photo_query(self, request: Request) -> PhotoQuery:
+        query = super().parse_photo_query(request)
+        return query if "limit" in request.query_params else query._replace(offset=0)
 
-@rogue(breaks=["EXC-02"])
-class ListsDroppedForTheFirst(Backend):
-    """Caches the exclusions of each entity, and drops them for the first of those whom a delete excludes for."""
 
-    def __init__(self, settings: Settings, database_url: str) -> None:
-        super().__init__(settings, database_url)
-        self.lists: dict[Entity, AbstractSet[str]] = {}
+@rogue(breaks=["PHO-09"])
+class FiftyPhotosPerPage(Backend):
+    """Answers with fifty photos where a limit names more."""
 
-    async def exclusions_for(self, entity: Entity | None) -> AbstractSet[str]:
-        if entity is None:
-            return frozenset()
-        if entity not in self.lists:
-            self.lists[entity] = await super().exclusions_for(entity)
-        return self.lists[entity]
+    def parse_count(self, name: str, text: str | None, default: int, low: int, high: int) -> int:
+        count = super().parse_count(name, text, default, low, high)
+        return min(count, 50) if name == "limit" and text is not None else count
 
-    async def delete_asset(self, request: Request, asset_id: str) -> Response:
-        self.first: Entity | None = None
-        try:
-            return await super().delete_asset(request, asset_id)
-        finally:
-            if self.first is not None:
-                self.lists.pop(self.first, None)
 
-    async def write_exclusions(
-        self, connection: Connection, asset: Asset, links: Sequence[AssetLink], caller: str | None
-    ) -> None:
-        await super().write_exclusions(connection, asset, links, caller)
-        self.first = Entity(links[0].entity_type, links[0].entity_id) if links else None
+@rogue(breaks=["PHO-10", "PHO-04"])
+class AddressWithoutItsQuery(Backend):
+    """Serves addresses without their query."""
 
+    def photo(self, row: PhotoRow) -> dict[str, Any]:
+        return super().photo(row) | {"served_url": row.served_url.partition("?")[0]}
 
-@rogue(breaks=["SSE-03", "IMP-02"])
-class TwentyFiveImagesAtMost(Backend):
-    """Imports the first twenty-five images of a request, and passes over the others."""
 
-    def parse_images(self, value: Any) -> tuple[Wanted, ...]:
-        return super().parse_images(value)[:25]
+@rogue(breaks=["PHO-10", "PHO-04"])
+class AddressIsEscaped(Backend):
+    """Escapes addresses as for a page."""
 
-
-@rogue(breaks=["SSE-01"])
-class LongEventsAreWrapped(Backend):
-    """Breaks an event of more than four kilobytes into several lines, as server-sent events allow."""
-
-    def frame(self, name: str, data: Mapping[str, Any]) -> bytes:
-        frame = super().frame(name, data)
-        return frame if len(frame) <= 4096 else frame.replace(b',"', b',\ndata: "')
-
-
-@rogue(breaks=["SSE-03"])
-class ToldAddressIsDecoded(Backend):
-    """Tells of an image by its address with the percent-encoding taken off."""
-
-    def place(self, order: Order, wanted: Wanted, number: int) -> dict[str, Any]:
-        return super().place(order, wanted, number) | {"url": unquote(wanted.url)}
-
-
-@rogue(breaks=["SSE-03"])
-class AddressAfterRedirects(Backend):
-    """Tells the end of an image under the address at which it was found."""
-
-    def __init__(self, settings: Settings, database_url: str) -> None:
-        super().__init__(settings, database_url)
-        self.found: dict[str, str] = {}
-
-    async def fetch_image(self, url: str) -> Fetched:
-        fetched = await super().fetch_image(url)
-        self.found[url] = fetched.url
-        return fetched
-
-    def result(self, order: Order, wanted: Wanted, number: int, outcome: Outcome) -> Event:
-        name, data = super().result(order, wanted, number, outcome)
-        return name, {**data, "url": self.found.pop(wanted.url, wanted.url)}
-
-
-@rogue(breaks=["KIND-02"])
-class FalsyKindsAreOther(Backend):
-    """Takes whatever is false for a kind that was left out."""
-
-    def parse_kind(self, value: Any) -> str:
-        return super().parse_kind(value or None)
-
-
-# What is taken from the page
-
-
-@rogue(breaks=["CAST-03", "CAST-01", "CAST-02"])
-class PagesWithoutTheirQuery(Backend):
-    """Remembers previewed pages by their address without its query."""
-
-    async def load_page(self, url: str) -> Page:
-        found = await super().load_page(url)
-        self.pages[self.canonical(url).partition("?")[0]] = found
-        return found
-
-    async def source_page(self, order: Order) -> Page | None:
-        if not any(self.needs_page(wanted) for wanted in order.images):
-            return None
-        return self.pages.get(self.canonical(order.source_url).partition("?")[0]) or await super().source_page(order)
-
-
-@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
-class FirstPreviewStays(Backend):
-    """Keeps for imports what the first preview of a page found."""
-
-    async def load_page(self, url: str) -> Page:
-        before = self.pages.get(self.canonical(url))
-        found = await super().load_page(url)
-        self.pages[self.canonical(url)] = before or found
-        return found
-
-
-@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
-class PageIsUsedUp(Backend):
-    """Hands out a previewed page once: a second import of it takes nothing from there."""
-
-    async def source_page(self, order: Order) -> Page | None:
-        if not any(self.needs_page(wanted) for wanted in order.images):
-            return None
-        return self.pages.pop(self.canonical(order.source_url), None)
-
-
-# Exclusion, delete
-
-
-@rogue(breaks=["PRE-05"])
-class ExclusionsInLowerCase(Backend):
-    """Compares the addresses of images without case."""
-
-    def is_excluded(self, addresses: Any, excluded: AbstractSet[str]) -> bool:
-        return super().is_excluded([address.lower() for address in addresses], {each.lower() for each in excluded})
-
-
-@rogue(breaks=["PRE-05"])
-class ExclusionsWithoutTheQuery(Backend):
-    """Compares the addresses of images without their query."""
-
-    def is_excluded(self, addresses: Any, excluded: AbstractSet[str]) -> bool:
-        bare = {each.partition("?")[0] for each in excluded}
-        return super().is_excluded([address.partition("?")[0] for address in addresses], bare)
-
-
-# Counts, purge
-
-
-@rogue(breaks=["CNT-03"], profile="thorough")
-class TimeoutsCountNobody(Backend):
-    """Takes a vision service that does not answer in time for a photo of nobody."""
-
-    vision_timeout_s = 3.0
-
-    async def count_people(self, image_url: str) -> Mapping[str, Any]:
-        try:
-            return await super().count_people(image_url)
-        except HTTPException as refusal:
-            if not isinstance(refusal.__cause__, TimeoutError | httpx.TimeoutException):
-                raise
-            return {"people_count": 0, "face_count": 0, "detector": None, "model": None}
-
-
-@rogue(breaks=["CNT-01", "CNT-03"])
-class CountIsStoredAsText(Backend):
-    """Stores a count as text."""
-
-    def count_metadata(self, count: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {key: None if value is None else str(value) for key, value in super().count_metadata(count).items()}
-
-
-@rogue(breaks=["PUR-02"])
-class PurgeWithoutCase(Purge):
-    """Compares the addresses of pages without case."""
-
-    def is_from(self, found: Import, page_url: str) -> bool:
-        return found.page_url is not None and found.page_url.lower() == page_url.lower()
-
-
-@rogue(breaks=["PUR-02"])
-class PurgeOfEveryQuery(Purge):
-    """Compares the addresses of pages without their query."""
-
-    def is_from(self, found: Import, page_url: str) -> bool:
-        return found.page_url is not None and found.page_url.partition("?")[0] == page_url.partition("?")[0]
-
-
-@rogue(breaks=["PUR-02"])
-class PurgeLeavesPosters(Purge):
-    """Deletes the photos of a page, and not its posters and backdrops."""
-
-    def is_from(self, found: Import, page_url: str) -> bool:
-        return found.kind not in ("poster", "backdrop") and super().is_from(found, page_url)
+    def photo(self, row: PhotoRow) -> dict[str, Any]:
+        return super().photo(row) | {"served_url": html.escape(row.served_url)}

@@ -8,13 +8,23 @@ import json
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 from fastapi import HTTPException
 
 from reference.rogues import rogue
-from reference.screenalytics import CallFailed, CastMember, Connection, Outcome, Photos, Screenalytics, Settings
+from reference.screenalytics import (
+    DEFAULT_LIMIT,
+    SILENCE_S,
+    CallFailed,
+    CastMember,
+    Connection,
+    Outcome,
+    Photos,
+    Screenalytics,
+    Settings,
+)
 
 NO_INDEX = "drop index face_bank_images_once"
 
@@ -888,6 +898,20 @@ def json_or(body: bytes, default: Any) -> Any:
 # Faults that only some traffic shows
 
 
+@rogue(breaks=["FALL-01"])
+class ApprovedNeedNoSeeds(Screenalytics):
+    """Asks for all photos of a person of whom an image was approved: the face is known."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        async with self.pool.connection() as connection:
+            approved = await connection.execute(
+                "select from face_bank_images where person_id = %s and approved", (person_id,)
+            )
+        if approved.rowcount:
+            return await self.list_photos(person_id, False, limit)
+        return await super().choose_photos(person_id, limit)
+
+
 @rogue(breaks=["FALL-02", "FALL-05"])
 class OnceUnseededAlwaysUnseeded(Screenalytics):
     """Remembers who had no seeds, and falls back for them from then on."""
@@ -903,19 +927,30 @@ class OnceUnseededAlwaysUnseeded(Screenalytics):
         return await self.list_photos(person_id, False, limit) if person_id in self.unseeded else seeds
 
 
+@rogue(breaks=["FALL-02", "SYNC-01"])
+class NoPrimaryNoSeeds(Screenalytics):
+    """Falls back where the primary photo is none of the seeds."""
+
+    async def photos_page(self, person_id: str, seed_only: bool, offset: int) -> Sequence[Any]:
+        rows = await super().photos_page(person_id, seed_only, offset)
+        wanted = not seed_only or any(not isinstance(row, dict) or row.get("is_primary") for row in rows)
+        return rows if wanted else []
+
+
 @rogue(breaks=["FALL-03"])
-class OnceSeededAlwaysSeeded(Screenalytics):
-    """Remembers who had seeds, and never falls back for them."""
+class FallsBackOncePerPerson(Screenalytics):
+    """Remembers for whom it has fallen back, and does not do so again: those photos are there."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.seeded: set[str] = set()
+        self.done: set[str] = set()
 
     async def choose_photos(self, person_id: str, limit: int) -> Photos:
         seeds = await self.list_photos(person_id, True, limit)
-        if not seeds.empty:
-            self.seeded.add(person_id)
-        return seeds if person_id in self.seeded else await self.list_photos(person_id, False, limit)
+        if not seeds.empty or person_id in self.done:
+            return seeds
+        self.done.add(person_id)
+        return await self.list_photos(person_id, False, limit)
 
 
 @rogue(breaks=["FALL-04", "FALL-12"])
@@ -956,6 +991,80 @@ class StalledBodyIsWhole(Screenalytics):
         return response.status_code, body
 
 
+@rogue(breaks=["FALL-04"])
+class StaleWhereItFails(Screenalytics):
+    """Makes do with what it was answered the last time, where the backend fails now."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.answered: dict[tuple[str, str], Sequence[Any]] = {}
+
+    async def call(self, path: str, query: Mapping[str, str]) -> Sequence[Any]:
+        key = path, str(query)
+        try:
+            self.answered[key] = await super().call(path, query)
+        except CallFailed:
+            if key not in self.answered:
+                raise
+        return self.answered[key]
+
+
+@rogue(breaks=["FALL-04"])
+class FailureIsReportedOnce(Screenalytics):
+    """Counts the failure of a person who failed before no more, as it is known."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.known: set[str] = set()
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        outcome = await super().import_person(member, limit)
+        if outcome.errors and member.person_id in self.known:
+            return outcome._replace(errors=0)
+        self.known |= {member.person_id} if outcome.errors else set()
+        return outcome
+
+
+@rogue(breaks=["FALL-06"])
+class PersonOfTheLatestImport(Screenalytics):
+    """Imports one person after the other, and keeps whose turn it is in one place, where another import does so too."""
+
+    concurrency = 1
+    turn = ""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        self.turn = person_id
+        seeds = await self.list_photos(person_id, True, limit)
+        return await self.list_photos(self.turn, False, limit) if self.calls_for_fallback(seeds) else seeds
+
+
+@rogue(breaks=["FALL-08"])
+class AddressesAreLowered(Screenalytics):
+    """Writes every address in lower case, so that none is known twice."""
+
+    def address(self, row: Any) -> str | None:
+        address = super().address(row)
+        return address and address.lower()
+
+
+@rogue(breaks=["FALL-08"])
+class AddressesAreDecoded(Screenalytics):
+    """Stores an address as a person reads it, its percent signs decoded."""
+
+    def address(self, row: Any) -> str | None:
+        address = super().address(row)
+        return address and unquote(address)
+
+
+@rogue(breaks=["FALL-08"])
+class AddressesAreCut(Screenalytics):
+    """Keeps 255 characters of an address."""
+
+    def address(self, row: Any) -> str | None:
+        address = super().address(row)
+        return address and address[:255]
+
+
 @rogue(breaks=["FALL-12", "FALL-04"])
 class FirstPagesAreKept(Screenalytics):
     """Imports what the first pages had where a later one fails."""
@@ -981,6 +1090,29 @@ class AnonymousWhereRefused(Screenalytics):
         return response.status_code, response.content
 
 
+@rogue(breaks=["FALL-10"])
+class LaterPagesGoUnsigned(Screenalytics):
+    """Sends the credential with the first page, and follows on without."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        if query.get("offset", "0") == "0":
+            return await super().get(path, query)
+        response = await self.client.get(path, params=query)
+        return response.status_code, response.content
+
+
+@rogue(breaks=["FALL-10"])
+class BrokenOffIsTriedAnonymously(Screenalytics):
+    """Asks again where the connection broke, by a bare request."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            return await super().get(path, query)
+        except httpx.NetworkError:
+            response = await self.client.get(path, params=query)
+            return response.status_code, response.content
+
+
 @rogue(breaks=["FALL-11"])
 class LaterPagesForgetTheFilter(Screenalytics):
     """Leaves `seed_only` out from the second page on."""
@@ -996,6 +1128,22 @@ class RefusedFallbackIsNothing(FailedFallbackIsNotCounted):
 
     def is_forgiven(self, failure: CallFailed) -> bool:
         return str(failure) in ("status 401", "status 403")
+
+
+@rogue(breaks=["FALL-12"])
+class BusyFallbackIsNothing(FailedFallbackIsNotCounted):
+    """Leaves a person to the next import where the backend has been asked for photos too often."""
+
+    def is_forgiven(self, failure: CallFailed) -> bool:
+        return str(failure) == "status 429"
+
+
+@rogue(breaks=["FALL-12"])
+class SlowFallbackIsNothing(FailedFallbackIsNotCounted):
+    """Leaves a person to the next import where all their photos take too long to list."""
+
+    def is_forgiven(self, failure: CallFailed) -> bool:
+        return "Timeout" in str(failure) or "no answer" in str(failure)
 
 
 @rogue(breaks=["SYNC-01"])
@@ -1050,6 +1198,22 @@ class EightAtATime(Screenalytics):
         for number in range(len(cast) // 8 or 1):
             outcomes += await super().import_people(cast[number * 8 : number * 8 + 8], limit)
         return outcomes
+
+
+@rogue(breaks=["SYNC-01", "SYNC-02"])
+class GalleryAlone(Screenalytics):
+    """Takes the photos of the gallery, and knows no other kind."""
+
+    def address(self, row: Any) -> str | None:
+        return super().address(row) if isinstance(row, dict) and row.get("kind") == "gallery" else None
+
+
+@rogue(breaks=["SYNC-01", "SYNC-02"])
+class AssetsAreRequired(Screenalytics):
+    """Takes a row without a `media_asset_id`, which no contract promises, for one that is broken."""
+
+    def address(self, row: Any) -> str | None:
+        return super().address(row) if isinstance(row, dict) and row.get("media_asset_id") else None
 
 
 @rogue(breaks=["SYNC-03"])
@@ -1108,6 +1272,26 @@ class ApprovedAreNotCompared(_Compares):
         return {address for (address,) in await cursor.fetchall()}
 
 
+@rogue(breaks=["SYNC-04", "SYNC-05"])
+class KnownByEpisode(_Plain):
+    """Compares with what this episode's imports have stored, and not those of others with the same people."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.episode: ContextVar[str] = ContextVar("episode")
+        self.stored: set[tuple[str, str, str]] = set()
+
+    async def sync(self, ep_id: str, limit: int) -> Mapping[str, Any]:
+        self.episode.set(ep_id)
+        return await super().sync(ep_id, limit)
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        episode = self.episode.get()
+        new = [address for address in addresses if (episode, person_id, address) not in self.stored]
+        self.stored |= {(episode, person_id, address) for address in new}
+        return await super().store_images(connection, person_id, new)
+
+
 @rogue(breaks=["SYNC-05"])
 class LockedByEpisode(LooksThenInserts):
     """Lets two imports of one episode wait for each other, and not those of two episodes with the same people."""
@@ -1140,6 +1324,25 @@ class FallbackLooksThenInserts(_Compares):
         return await super().store_images(connection, person_id, addresses)
 
 
+@rogue(breaks=["SYNC-06"])
+class TimeoutEndsTheImport(Screenalytics):
+    """Asks no more of a backend that was silent once, and counts those who were left as failed."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        stalled = asyncio.Event()
+
+        async def unless_stalled(member: CastMember) -> Outcome:
+            if stalled.is_set():
+                return Outcome(errors=1)
+            started = asyncio.get_running_loop().time()
+            outcome = await self.import_person(member, limit)
+            if asyncio.get_running_loop().time() - started >= SILENCE_S:
+                stalled.set()
+            return outcome
+
+        return [await unless_stalled(member) for member in cast]
+
+
 @rogue(breaks=["SYNC-07"])
 class UnlistedAreDeleted(Screenalytics):
     """Deletes the images whose photos are no longer listed."""
@@ -1161,3 +1364,36 @@ class FailureCleansUp(Screenalytics):
             async with self.pool.connection() as connection:
                 await connection.execute("delete from face_bank_images where person_id = %s", (member.person_id,))
         return outcome
+
+
+@rogue(breaks=["SYNC-07"])
+class NewestAreKept(Screenalytics):
+    """Keeps as many images of a person as one import takes, the newest."""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        inserted = await super().store_images(connection, person_id, addresses)
+        await connection.execute(
+            "delete from face_bank_images where image_id in (select image_id from face_bank_images"
+            " where person_id = %s order by created_at desc offset %s)",
+            (person_id, DEFAULT_LIMIT),
+        )
+        return inserted
+
+
+@rogue(breaks=["SYNC-07"])
+class MissingTwiceIsDeleted(Screenalytics):
+    """Deletes the images whose photos two imports in a row did not find in the list."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.missing: dict[str, set[str]] = {}
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        cursor = await connection.execute("select source_url from face_bank_images where person_id = %s", (person_id,))
+        missing = {address for (address,) in await cursor.fetchall()} - set(addresses)
+        twice = list(missing & self.missing.get(person_id, set()))
+        self.missing[person_id] = missing
+        await connection.execute(
+            "delete from face_bank_images where person_id = %s and source_url = any(%s)", (person_id, twice)
+        )
+        return await super().store_images(connection, person_id, addresses)

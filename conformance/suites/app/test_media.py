@@ -104,6 +104,14 @@ def test_each_delete_has_its_own_exclude(app: App, values: list[bool]) -> None:
         hands_on(app, f"?exclude={text}", text)
 
 
+@pytest.mark.clause("PRX-10")
+def test_deletes_at_once_have_each_their_own_exclude(app: App) -> None:
+    """The same of deletes that are under way together."""
+    app.require_toggles()
+    values = ["true", "false"] * 4
+    app.at_once([partial(hands_on, query=f"?exclude={value}", expected=value) for value in values])
+
+
 @pytest.mark.clause("PRX-10", level="SHOULD")
 @pytest.mark.parametrize("query", ["", "?cache=no"])
 def test_absent_exclude_means_true(app: App, query: str) -> None:
@@ -210,12 +218,15 @@ def progress(order: Import, number: int, **members: Any) -> dict[str, Any]:
 
 
 def story(order: Import, caption: str = "Zoë: “¡Olé!” 🎬") -> list[dict[str, Any]]:
-    """The events of an import in which every third image is a duplicate, and every fourth broken."""
+    """The events of an import in which every third image is a duplicate, and every fourth broken.
+
+    The first image is fetched twice, and the two events that say so are the same.
+    """
     events: list[dict[str, Any]] = []
     assets: list[dict[str, Any]] = []
     errors: list[str] = []
     for number in range(1, order.count + 1):
-        events.append(progress(order, number, status="downloading"))
+        events += [progress(order, number, status="downloading")] * (2 if number == 1 else 1)
         if number % 4 == 0:
             errors.append(f"{order.urls[number - 1]}: no image")
             events.append(progress(order, number, status="error", error="no image"))
@@ -572,6 +583,26 @@ def test_any_events_arrive(app: App, members: list[dict[str, Any]], wire: Wire, 
     passes_on(app, order, sent, answers.stream([b"".join(chunks)] if together else chunks, wire.content_type))
 
 
+@pytest.mark.clause("PRX-11")
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_broken_stream_has_no_other_end(app: App, end: answers.End) -> None:
+    """Where the backend breaks off, the app makes up no summary and no image that went well; it may tell an error."""
+    order = Import(3)
+    *told, _ = story(order)
+    app.lab.script(order.page, answers.stream([WIRES[0].write(event, 0) for event in told], end=end))
+    with app.stream(order) as incoming:
+        events = list(events_of(incoming))
+    for event in events:
+        goes_well = event.role is sse.Role.SUMMARY or (event.role is sse.Role.RESULT and event.final_status != "error")
+        if goes_well and value_of(event) not in told:
+            raise Violation(
+                "the backend broke off, and the browser gets an event that it never sent",
+                expected=told,
+                actual=event.data,
+                exchange=incoming.exchange,
+            )
+
+
 @pytest.mark.clause("SSE-01")
 @each_wire
 def test_each_event_is_one_line_of_data(app: App, wire: Wire) -> None:
@@ -598,6 +629,7 @@ FAILURES: Mapping[str, Callable[[int], Answer]] = {
     "details": lambda code: answers.status(
         code, {"detail": [{"loc": ["path", "asset_id"], "msg": "value is not a UUID", "type": "uuid"}]}
     ),
+    "object of details": lambda code: answers.status(code, {"detail": {"code": "failed", "stage": "detector"}}),
     "error": lambda code: answers.status(code, {"error": "the detector is not configured"}),
     "error and nulls": lambda code: answers.status(
         code, {"error": "vision failed", "people_count": None, "has_text_overlay": None}
@@ -699,6 +731,17 @@ def test_any_failure_is_told(app: App, code: int, action: str, detail: str | Non
     body = json.dumps({"detail": detail}).encode()
     asset_id = asset(app, answers.raw(body, code=code))
     is_told(app, asset_id, action, because=f"the backend answers {code}", query=query)
+
+
+@pytest.mark.clause("PRX-12")
+@each_action
+def test_busy_backend_is_told(app: App, action: str) -> None:
+    """A 429 of the backend is no 2xx; where it is handed on it can't be told from one of the app's own."""
+    asset_id = asset(app, answers.status(429))
+    exchange = app.act(asset_id, action)
+    if exchange.response is None or exchange.response.status != 429:
+        reached_the_backend(app, asset_id, action, exchange)
+        says_so(no_success(exchange, action, because="the backend answers 429"), action, because="the backend is busy")
 
 
 @pytest.mark.clause("PRX-12")

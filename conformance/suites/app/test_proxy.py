@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -263,14 +263,37 @@ def test_stranger_cannot_use_the_media_proxies(app: App, stranger: Stranger, rou
     received_nothing(app, marker, what=f"{chosen.name} ({stranger.name})", exchange=exchange)
 
 
+either_stranger = pytest.mark.parametrize("stranger", [pytest.param(row, id=row.name) for row in STRANGERS[:2]])
+
+
 @pytest.mark.clause("PRX-02")
-@pytest.mark.parametrize("who", ["no session", "not allowlisted"])
-def test_stranger_cannot_toggle_by_another_spelling(app: App, who: str) -> None:
-    """Ids in upper case, which name the same, open no other door: no 2xx, and the backend receives nothing."""
-    session = next(row for row in STRANGERS if row.name == who).session(app)
+@either_stranger
+@pytest.mark.parametrize("route", range(len(media_routes(""))), ids=[route.name for route in media_routes("")])
+def test_stranger_cannot_use_the_media_proxies_by_another_query(app: App, stranger: Stranger, route: int) -> None:
+    """The same without the query that a route has, and with one where it has none."""
+    session = stranger.session(app)
+    marker = str(uuid.uuid4())
+    chosen = media_routes(marker)[route]
+    path, asks, _ = chosen.path.partition("?")
+    app.lab.script(marker, answers.json_value({}))
+    exchange = app.media(replace(chosen, path=path if asks else f"{path}?from=gallery"), marker, session)
+    expect.not_granted(exchange, what=f"{chosen.name} ({stranger.name})")
+    received_nothing(app, marker, what=f"{chosen.name} ({stranger.name})", exchange=exchange)
+
+
+@pytest.mark.clause("PRX-02")
+@either_stranger
+@pytest.mark.parametrize(
+    ("spelled", "query"), [(str.upper, ""), (str.lower, "?from=gallery")], ids=["in upper case", "with a query"]
+)
+def test_stranger_cannot_toggle_by_another_spelling(
+    app: App, stranger: Stranger, spelled: Callable[[str], str], query: str
+) -> None:
+    """Neither ids in upper case, which name the same, nor a query open another door: no 2xx, and nothing is sent."""
+    session, who = stranger.session(app), stranger.name
     photo = app.photo()
-    exchange = app.toggle(Photo(photo.person_id.upper(), photo.link_id.upper()), session=session)
-    expect.not_granted(exchange, what=f"a toggle ({who}) by ids in upper case")
+    exchange = app.toggle(Photo(spelled(photo.person_id), spelled(photo.link_id)), session=session, query=query)
+    expect.not_granted(exchange, what=f"a toggle ({who}) by another spelling")
     ids = photo.person_id, photo.link_id, photo.person_id.upper(), photo.link_id.upper()
     received_nothing(app, *ids, what=f"a toggle ({who})", exchange=exchange)
 
@@ -346,16 +369,26 @@ def test_backend_receives_the_signed_toggle(app: App, browser: Callable[[bool], 
 
 
 @pytest.mark.clause("PRX-03")
-@pytest.mark.parametrize("code", [401, 403, 409, 500, 503])
-def test_backend_that_refuses_receives_the_signed_toggle_alone(app: App, code: int) -> None:
-    """Where the backend refuses, and the app tries again, it receives the same signed toggle and nothing else."""
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(
+            pytest.param(partial(answers.status, code), id=str(code))
+            for code in (401, 403, 404, 409, 422, 500, 502, 503)
+        ),
+        pytest.param(answers.reset, id="reset"),
+        pytest.param(answers.close, id="closed"),
+    ],
+)
+def test_backend_that_fails_receives_the_signed_toggle_alone(app: App, failure: Callable[[], Answer]) -> None:
+    """Where the backend refuses or breaks off, and the app tries again, it sends the same signed toggle alone."""
     app.require_toggles()
-    photo = app.photo(answers.status(code), answers.toggled())
+    photo = app.photo(failure(), answers.toggled())
     exchange = app.toggle(photo)
     for call in app.received(photo.person_id, photo.link_id):
         if problems := list(is_signed_toggle(app, call, photo, True)):
             raise Violation(
-                f"the backend, which answers {code}, did not receive the contract's toggle: {'; '.join(problems)}",
+                f"the backend, which failed, did not receive the contract's toggle: {'; '.join(problems)}",
                 expected=f'PATCH {photo.path} {{"facebank_seed": true}}, signed',
                 actual=_whole(call),
                 exchange=exchange,
@@ -397,8 +430,8 @@ SMUGGLED = (
 
 
 def stays_in_the_app(app: App, photo: Photo, marker: str, exchange: Exchange, *, what: str) -> None:
-    """No call for the photo carries the marker in target, headers or body."""
-    for call in app.received(photo.person_id, photo.link_id):
+    """No call for the photo carries the marker in target, headers or body, and no other in target or body."""
+    for call in app.received(photo.person_id, photo.link_id, marker):
         if marker in _whole(call):
             raise Violation(
                 f"the backend received {what} from the browser",
@@ -409,12 +442,13 @@ def stays_in_the_app(app: App, photo: Photo, marker: str, exchange: Exchange, *,
 
 
 @pytest.mark.clause("PRX-04")
+@pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
 @pytest.mark.parametrize("smuggled", [pytest.param(row, id=row.name) for row in SMUGGLED])
-def test_what_the_browser_adds_stays_in_the_app(app: App, smuggled: Smuggled) -> None:
+def test_what_the_browser_adds_stays_in_the_app(app: App, smuggled: Smuggled, value: bool) -> None:
     """A secret, an Authorization or members that the browser sends never reach the backend; refusing them is fine."""
     marker = f"smuggled-{uuid.uuid4().hex}"
     photo = app.photo()
-    body = json.dumps({"facebank_seed": True, **smuggled.members(marker)}).encode()
+    body = json.dumps({"facebank_seed": value, **smuggled.members(marker)}).encode()
     exchange = app.toggle(photo, body=body, headers=smuggled.headers(marker))
     app.require_toggles()
     stays_in_the_app(app, photo, marker, exchange, what=smuggled.name)
@@ -453,6 +487,9 @@ NO_BOOLEAN_BODIES: dict[str, bytes] = {
     "null alone": b"null",
     "a list": b'[{"facebank_seed": true}]',
     "not JSON": b"facebank_seed=true",
+    "YAML": b"facebank_seed: true",
+    "yes of YAML": b'{"facebank_seed": yes}',
+    "True of Python": b'{"facebank_seed": True}',
     "cut short": b'{"facebank_seed": true',
     "empty body": b"",
 }
@@ -518,6 +555,8 @@ REFUSAL_BODIES: dict[str, Callable[[int], Answer]] = {
     "list of details": lambda code: answers.status(
         code, {"detail": [{"loc": ["body", "facebank_seed"], "msg": "value is not a boolean", "type": "bool"}]}
     ),
+    "object of details": lambda code: answers.status(code, {"detail": {"code": "refused", "link": "another's"}}),
+    "empty detail": lambda code: answers.status(code, {"detail": ""}),
     "problem": lambda code: answers.status(code, {"type": "about:blank", "title": "Refused", "status": code}),
     "web page": lambda code: answers.raw(BAD_GATEWAY, headers=answers.HTML, code=code),
     "null": lambda code: answers.raw(b"null", code=code),
@@ -644,6 +683,7 @@ MEDIA_ANSWERS: dict[str, Callable[[], Answer]] = {
     "refused with 403": partial(answers.status, 403),
     "failed with 500": partial(answers.status, 500),
     "not JSON from the backend": answers.not_json,
+    "redirected": partial(answers.redirect, code=307),
     "reset": answers.reset,
 }
 
@@ -696,6 +736,7 @@ SITUATIONS: dict[str, Callable[[App], Exchange]] = {
     "GET": _raw("GET", TOGGLE_TARGET.format("a", "b")),
     "OPTIONS": _raw("OPTIONS", TOGGLE_TARGET.format("a", "b")),
     "unknown route": _raw("GET", "/api/admin/trr-api/config"),
+    "season that is none": _raw("GET", "/api/admin/trr-api/seasons/none/unassigned-backdrops"),
     **{route.name: _media(index) for index, route in enumerate(media_routes(""))},
     **{
         f"{route.name}, {name}": _media(index, answer)
@@ -712,6 +753,20 @@ def test_no_secret_is_shown(app: App, situation: Callable[[App], Exchange]) -> N
     """Whatever goes wrong, no answer shows the service-role token or the internal secret."""
     secrets = app.secrets()
     exchange = situation(app)
+    if exchange.response is not None:
+        expect.no_secret(exchange, secrets)
+
+
+@pytest.mark.exclusive
+@pytest.mark.clause("PRX-08")
+@pytest.mark.parametrize(
+    "situation", [pytest.param(SITUATIONS[name], id=name) for name in ("accepted", "auto-count", "import/stream")]
+)
+def test_no_secret_is_shown_where_the_connection_is_refused(app: App, situation: Callable[[App], Exchange]) -> None:
+    """The same where nothing listens at the backend's address."""
+    secrets = app.secrets()
+    with app.lab.refusing("stub_backend"):
+        exchange = situation(app)
     if exchange.response is not None:
         expect.no_secret(exchange, secrets)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import string
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -20,6 +22,7 @@ from conformance.backend import Backend, Caller, Gallery, Link
 from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.media import Entity, Media, image_order
+from conformance.polling import polls
 
 MakeCaller = Callable[[Backend], Caller]
 
@@ -123,6 +126,19 @@ def _service_jwt(backend: Backend) -> str:
     return token
 
 
+def _percent_encoded(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _in_other_letters(email: str) -> str:
+    """Another address, which is an admin's where letters are compared in capitals."""
+    return email.lower().replace("i", "\u0131") if "i" in email.lower() else f"x{email}"
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A toggle call that must be refused: by whom, and with which statuses (None: any but success)."""
@@ -159,6 +175,9 @@ REFUSALS = (
     Refusal("other letter case", "AUTH-03", with_secret("in the other case", str.swapcase), FORBIDDEN),
     Refusal("secret doubled", "AUTH-03", with_secret("doubled", lambda s: s + s), FORBIDDEN),
     Refusal("secret in quotes", "AUTH-03", with_secret("in quotes", lambda s: f'"{s}"'), FORBIDDEN),
+    Refusal("secret percent-encoded", "AUTH-03", with_secret("percent-encoded", _percent_encoded), FORBIDDEN),
+    Refusal("digest of the secret", "AUTH-03", with_secret("as its digest", _digest), FORBIDDEN),
+    Refusal("undefined", "AUTH-03", with_secret("replaced", lambda s: "undefined"), FORBIDDEN),
     Refusal("secret first in a list", "AUTH-03", with_secret("first in a list", lambda s: f"{s}, x"), FORBIDDEN),
     Refusal("secret last in a list", "AUTH-03", with_secret("last in a list", lambda s: f"x, {s}"), FORBIDDEN),
     Refusal(
@@ -193,6 +212,7 @@ REFUSALS = (
             ("an empty address", lambda email: {"email": ""}),
             ("a part of an admin's address", lambda email: {"email": email.partition("@")[0]}),
             ("an admin's address and more", lambda email: {"email": f"{email}.trr-conformance.invalid"}),
+            ("an admin's address in letters that are not the same", lambda email: {"email": _in_other_letters(email)}),
             ("an admin's address in user_metadata", lambda email: {"user_metadata": {"email": email}}),
         )
     ),
@@ -205,6 +225,14 @@ REFUSALS = (
     Refusal("alg none", "AUTH-07", with_token("alg none", tampered(tokens.without_signature))),
     Refusal("alg None", "AUTH-07", with_token("alg None", tampered(lambda t: tokens.without_signature(t, "None")))),
     Refusal("signed by another key", "AUTH-07", with_token("of another key", tampered(tokens.signed_by_another_key))),
+    *(
+        Refusal(name, "AUTH-07", with_token(name, tampered(make)))
+        for name, make in (
+            ("signed by an empty key", lambda t: tokens.signed_by(t, b"", kid="nobody's")),
+            ("signed by a key in its header", tokens.by_a_key_in_its_header),
+            ("signed by the key of local installations", lambda t: tokens.signed_by(t, tokens.LOCAL_KEY)),
+        )
+    ),
     Refusal("expired", "AUTH-07", with_token("expired", minted(tokens.expired))),
     # no clock is an hour slow, and no leeway that long
     Refusal(
@@ -236,6 +264,16 @@ REFUSALS = (
     # a person whom no allowlist has
     Refusal("user, no secret", "AUTH-08", with_token("of a user", _a_users_token, secret=False), UNAUTHORIZED),
     Refusal("user and secret", "AUTH-08", with_token("of a user", _a_users_token), UNAUTHORIZED),
+    Refusal(
+        "user who says to be an admin",
+        "AUTH-08",
+        with_token(
+            "of a user who says to be an admin",
+            minted(lambda t, k: tokens.of_a_person(t, k, user_metadata={"role": "admin", "is_admin": True})),
+            secret=False,
+        ),
+        UNAUTHORIZED,
+    ),
 )
 
 
@@ -376,6 +414,31 @@ def test_accepted_toggle_opens_nothing(backend: Backend, refusal: Refusal) -> No
     expect.status(exchange, FORBIDDEN, what=f"a toggle ({refusal.name}) after one with the right secret")
 
 
+@pytest.mark.clause("AUTH-07")
+def test_good_token_expires(backend: Backend) -> None:
+    """A token that was accepted is refused once others of its age are."""
+    service, key, expires = _service_token(backend), _credential(backend, "jwt_secret"), int(time.time()) + 2
+    backend.require_toggles()
+    with backend.some_link(kept=True) as person:
+        (link,) = person.links
+
+        def sent(name: str) -> Exchange:
+            token = tokens.with_claims(service, key, exp=expires, jti=name)
+            caller = Caller(f"Bearer {backend.redactor.add_derived('token, soon to expire', token)}", _secret(backend))
+            return backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+
+        known = uuid.uuid4().hex
+        if sent(known).status != 200:
+            return  # its clock is ahead of ours
+        for _ in polls(4, pause_s=0.1):
+            if sent(uuid.uuid4().hex).status != 200:
+                break
+        else:
+            return  # it has patience with clocks; the rows above are past any
+        exchange = sent(known)
+    expect.not_granted(exchange, what="a toggle by a token that was good and has expired")
+
+
 @pytest.mark.clause("AUTH-08", level="SHOULD")
 def test_allowlisted_person_is_accepted_without_the_secret(backend: Backend) -> None:
     """An allowlisted person's own token → 200 without the secret."""
@@ -495,6 +558,14 @@ def test_error_about_an_id_repeats_no_secret(backend: Backend, malformed: str) -
 
 
 @pytest.mark.clause("AUTH-09")
+def test_conflict_repeats_no_secret(backend: Backend) -> None:
+    """The same of another person's link."""
+    with backend.gallery(unseeded=1) as person, backend.gallery(unseeded=1) as owner:
+        exchange = backend.toggle(person.person_id, owner.links[0].link_id, True)
+    expect.no_secret(exchange, _secrets(backend))
+
+
+@pytest.mark.clause("AUTH-09")
 def test_storage_failure_repeats_no_secret(backend: Backend) -> None:
     """The same where storage fails, if it can be made to."""
     with backend.gallery(unseeded=1) as person, ExitStack() as given:
@@ -578,6 +649,30 @@ def test_photos_are_refused(
         backend.listing(person_id, seed_only=False)
         exchange = backend.photos(person_id, query, caller=Caller(authorization))
     expect.status(exchange, UNAUTHORIZED, what="a call of the photos")
+
+
+@pytest.mark.clause("AUTH-11")
+def test_photos_are_refused_to_a_person(backend: Backend) -> None:
+    """A person's own token, good as it is, is no service token."""
+    try:
+        token = _a_users_token(backend)
+    except NotVerified:
+        return  # AUTH-08 says so
+    caller = Caller(f"Bearer {backend.redactor.add_derived('token, of a user', token)}")
+    with backend.some_person() as person_id:
+        backend.listing(person_id, seed_only=False)
+        exchange = backend.photos(person_id, caller=caller)
+    expect.status(exchange, UNAUTHORIZED, what="a call of the photos by a person")
+
+
+@pytest.mark.clause("AUTH-11")
+@pytest.mark.parametrize(
+    "make", [pytest.param(WRONG_READERS[name], id=name) for name in ("nothing at all", "another token")]
+)
+def test_photos_of_nobody_are_refused(backend: Backend, make: Callable[[str], str | None]) -> None:
+    """Who may not read is not told either that there is nothing to read."""
+    exchange = backend.photos(str(uuid.uuid4()), caller=Caller(make(_credential(backend, "screenalytics_token"))))
+    expect.not_granted(exchange, what="a call of an unknown person's photos")
 
 
 @pytest.mark.clause("AUTH-09")
@@ -683,6 +778,21 @@ def test_media_call_is_refused(backend: Backend, guarded: Guarded, refusal: Refu
         expect.client_error(exchange, what=f"{name} ({refusal.name})")
     else:
         expect.status(exchange, refusal.statuses, what=f"{name} ({refusal.name})")
+
+
+@pytest.mark.clause("AUTH-09")
+@pytest.mark.parametrize("name", MEDIA_CALLS)
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(row, id=row.name)
+        for row in MEDIA_REFUSALS
+        if row.name in ("secret alone", "signature changed, with the secret", "user and secret")
+    ],
+)
+def test_refused_media_call_repeats_no_secret(backend: Backend, guarded: Guarded, refusal: Refusal, name: str) -> None:
+    """No refusal of the media workflow repeats the secret or the token."""
+    expect.no_secret(MEDIA_CALLS[name](guarded, refusal.caller(backend)), _secrets(backend))
 
 
 @pytest.mark.clause("AUTH-12")

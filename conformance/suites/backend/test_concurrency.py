@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Barrier
 from typing import TypeVar
@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 
 from conformance import expect
-from conformance.backend import Backend, Gallery, Link
+from conformance.backend import Backend, Caller, Gallery, Link, Listing
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.linearizability import Operation, is_linearizable
@@ -125,6 +125,98 @@ def test_each_answer_reflects_its_own_request(backend: Backend, run: Run, chance
                 what="the seeds after toggles of different links at once",
                 exchange=seeds.exchange,
             )
+
+
+@contextmanager
+def people(backend: Backend) -> Iterator[list[Gallery]]:
+    """A person for each thread, with photos of their own."""
+    with ExitStack() as given:
+        yield [given.enter_context(backend.gallery(seeded=1, unseeded=1)) for _ in range(THREADS)]
+
+
+@pytest.mark.clause("TOG-09")
+def test_each_answer_names_its_own_person(backend: Backend, run: Run) -> None:
+    """Toggles for different people at once: each answer has its own person."""
+
+    def toggled(each: Backend, person: Gallery, value: bool) -> tuple[Gallery, Exchange]:
+        return person, accepted(each.toggle(person.person_id, person.links[0].link_id, value))
+
+    def names(exchange: Exchange, person: Gallery, value: bool) -> bool:
+        return answers(exchange, person.links[0], value) and expect.same_uuid(
+            exchange.answer.json().get("person_id"), person.person_id
+        )
+
+    with people(backend) as everybody, threads(backend) as backends:
+        require_sequential_toggles(backend, everybody[0], everybody[0].links[0])
+        person, exchange = toggled(backend, everybody[0], False)
+        if not names(exchange, person, False):
+            raise PremiseBroken(
+                "TOG-03",
+                "a toggle's answer does not name its person",
+                expected=person.person_id,
+                actual=exchange.answer.text,
+                exchange=exchange,
+            )
+        for number in range(ROUNDS[run.profile]):
+            value = number % 2 == 0
+            pairs = zip(backends, everybody, strict=True)
+            for person, exchange in at_once([partial(toggled, each, person, value) for each, person in pairs]):
+                if not names(exchange, person, value):
+                    raise Violation(
+                        "a concurrent toggle's answer is another person's",
+                        expected=[person.person_id, value],
+                        actual=exchange.answer.text,
+                        exchange=exchange,
+                    )
+
+
+@pytest.mark.clause("PHO-08")
+def test_photos_of_different_people_at_once(backend: Backend, run: Run) -> None:
+    """Whoever else is asked for meanwhile, the photos are the person's own."""
+
+    def read(each: Backend, person: Gallery) -> tuple[Gallery, Listing]:
+        return person, each.listing(person.person_id, seed_only=False)
+
+    with people(backend) as everybody, threads(backend) as backends:
+        for person in everybody:
+            listing = backend.listing(person.person_id, seed_only=False)
+            expect.known_addresses(listing.urls, [link.served_url for link in person.links], exchange=listing.exchange)
+        for _ in range(ROUNDS[run.profile]):
+            pairs = zip(backends, everybody, strict=True)
+            for person, listing in at_once([partial(read, each, person) for each, person in pairs]):
+                own = [link.served_url for link in person.links]
+                if set(listing.urls) - set(own):
+                    raise Violation(
+                        "photos that are read at once hold another person's",
+                        expected=own,
+                        actual=list(listing.urls),
+                        exchange=listing.exchange,
+                    )
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param(None, id="no secret", marks=pytest.mark.clause("AUTH-02")),
+        pytest.param("wrong-" + "x" * 20, id="a wrong secret", marks=pytest.mark.clause("AUTH-03")),
+    ],
+)
+def test_toggles_are_refused_while_others_are_accepted(backend: Backend, run: Run, secret: str | None) -> None:
+    """Service role without the right secret → 403, whoever else is let in meanwhile."""
+    backend.require_toggles()
+    wrong = Caller(backend.service.authorization, secret)
+    with backend.some_link(kept=True) as person, threads(backend) as backends:
+        (link,) = person.links
+
+        def toggle(each: Backend, caller: Caller) -> Exchange:
+            return each.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
+
+        callers = [wrong, backend.service] * (THREADS // 2)
+        for _ in range(ROUNDS[run.profile]):
+            exchanges = at_once([partial(toggle, each, caller) for each, caller in zip(backends, callers, strict=True)])
+            for caller, exchange in zip(callers, exchanges, strict=True):
+                if caller is wrong:
+                    expect.status(exchange, {403}, what="a toggle without the right secret")
 
 
 @pytest.mark.clause("TOG-09")

@@ -17,7 +17,7 @@ from conformance.lab.client import Lab
 from conformance.lab.journal import Call
 from conformance.media import Asset, Media
 from conformance.plugin import Run
-from conformance.suites.backend.upkeep import fails_aloud
+from conformance.suites.backend.upkeep import fails_aloud, members
 
 FIRST, SECOND, THIRD = 41, 58, 73
 """Counts that nobody would make up."""
@@ -71,6 +71,20 @@ def leaves(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ..
             yield from leaves(item, (*at, str(number)))
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield at, value
+
+
+def flat(value: Any) -> Iterator[Any]:
+    """Every value in a JSON value, however deep."""
+    if isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from flat(item)
+    else:
+        yield value
+
+
+def is_said(value: Any) -> bool:
+    """Whether a member's value tells anything: it is not null, and no id, address or empty text."""
+    return expect.is_message(value) if isinstance(value, str) else value is not None
 
 
 def counts_in(row: Any) -> dict[tuple[str, ...], Any]:
@@ -215,12 +229,36 @@ def test_hosted_copy_is_sent(media: Media, asked: Lab, force: bool) -> None:
             )
 
 
+@pytest.mark.clause("CAST-03")
+def test_count_keeps_the_date_of_an_asset(media: Media, tables: CoreTables, asked: Lab) -> None:
+    """What an import keeps of a page's publish date is there after a count."""
+    site = media.site()
+    image = site.image()
+    page = site.page([image], published="2019-03-14T12:00:00Z", dated=("meta", "time", "json-ld"))
+    with media.show() as show:
+        media.previewed(page, show.season)
+        asset_id = media.stored(show.season, page, image.url, "cast")
+        before = members(tables.asset(asset_id))
+        asked.script_vision(str(before.get("hosted_url") or image.url), people(FIRST))
+        exchange = media.people_count(asset_id)
+        after = members(tables.asset(asset_id))
+        dates = [members(row.get("metadata")).get("source_created_at") for row in (before, after)]
+        if dates[0] != dates[1]:
+            raise Violation(
+                "a people count changed metadata.source_created_at",
+                expected=dates[0],
+                actual=dates[1],
+                exchange=exchange,
+            )
+
+
 # --- CNT-03: a vision service that fails -----------------------------------------------------------------------------
 
 FAILURES: Mapping[str, Answer] = {
     "400": answers.status(400),
     "404": answers.status(404),
     "422": answers.status(422),
+    "422 with a count": answers.status(422, {"people_count": SECOND, "face_count": SECOND}),
     "500": answers.status(500),
     "503": answers.status(503),
     "500 with a count": answers.status(500, {"people_count": SECOND, "face_count": SECOND}),
@@ -294,6 +332,17 @@ def test_vision_service_that_fails(media: Media, tables: CoreTables, asked: Lab,
         asked.script_vision(asset.source_url, answer)
         fails_and_stores_nothing(media, tables, asked, asset, force=True)
         counts_then(media, tables, asked, asset, {FIRST, THIRD})
+
+
+@pytest.mark.clause("CNT-03")
+@pytest.mark.parametrize("force", [False, True], ids=["first count", "recount"])
+def test_vision_service_that_fails_for_a_hosted_copy(media: Media, tables: CoreTables, asked: Lab, force: bool) -> None:
+    """The same for an asset with a hosted copy, whichever address is sent."""
+    with media.asset(hosted=True) as asset:
+        assert asset.hosted_url is not None
+        for marker in (asset.source_url, asset.hosted_url):
+            asked.script_vision(marker, answers.status(500))
+        fails_and_stores_nothing(media, tables, asked, asset, force=force)
 
 
 @pytest.mark.clause("CNT-03")
@@ -373,5 +422,34 @@ def test_text_overlay_failure_is_told(media: Media, hosted: bool, force: bool | 
         media.asset(hosted=hosted) as asset,
         media.backend.states.given("text overlay failure", media_asset_id=asset.media_asset_id),
     ):
-        exchange = media.text_overlay(asset.media_asset_id, force=force)
-        fails_aloud(exchange, clause="TXT-01", what="a look for text whose detector fails")
+        for what in ("a look for text whose detector fails", "a second look for text whose detector fails"):
+            exchange = media.text_overlay(asset.media_asset_id, force=force)
+            fails_aloud(exchange, clause="TXT-01", what=what)
+
+
+@pytest.mark.clause("TXT-01")
+def test_image_that_is_not_to_be_had_is_no_empty_success(media: Media) -> None:
+    """Where the image cannot be fetched, a 2xx says at least something of it."""
+    with media.asset(hosted=False) as asset:
+        exchange = media.text_overlay(asset.media_asset_id)
+    if not 200 <= exchange.status < 300:
+        fails_aloud(exchange, clause="TXT-01", what="a look for text on an image that is not to be had")
+    elif not any(map(is_said, flat(answered(exchange)))):
+        raise Violation(
+            "a look for text on an image that is not to be had is an empty success",
+            expected="a non-2xx with a message, or what was found",
+            actual=exchange.answer.text[:200],
+            exchange=exchange,
+        )
+
+
+@pytest.mark.clause("TXT-01")
+def test_text_overlay_failure_is_told_of_an_asset_that_is_known(media: Media) -> None:
+    """A detector that fails to look again is a non-2xx with a message, whatever it has found before."""
+    site = media.site()
+    with media.person() as person:
+        asset_id = media.stored(person, site.page(), site.image().url)
+        media.text_overlay(asset_id)
+        with media.backend.states.given("text overlay failure", media_asset_id=asset_id):
+            exchange = media.text_overlay(asset_id, force=True)
+            fails_aloud(exchange, clause="TXT-01", what="another look for text whose detector fails")

@@ -47,9 +47,9 @@ def scene(media: Media, images: int = 2) -> Iterator[Scene]:
 # --- steps and checks ------------------------------------------------------------------------------------------------
 
 
-def deleted(media: Media, entity: Entity, page: str, url: str, *, exclude: bool) -> Exchange:
+def deleted(media: Media, entity: Entity, page: str, url: str, kind: str = "promo", *, exclude: bool) -> Exchange:
     """Imports an image for an entity and deletes it again."""
-    return media.deleted(media.stored(entity, page, url), exclude=exclude)
+    return media.deleted(media.stored(entity, page, url, kind), exclude=exclude)
 
 
 def not_offered(media: Media, entity: Entity, page: str, url: str, *, clause: str) -> None:
@@ -134,14 +134,14 @@ every_type = pytest.mark.parametrize("entity_type", ["season", "show", "person"]
 
 
 @pytest.mark.clause("EXC-01")
-@every_type
-def test_exclude_writes_a_row(media: Media, tables: CoreTables, entity_type: str) -> None:
+@pytest.mark.parametrize(("entity_type", "kind"), [("season", "cast"), ("show", "poster"), ("person", "promo")])
+def test_exclude_writes_a_row(media: Media, tables: CoreTables, entity_type: str, kind: str) -> None:
     """The entity that the asset was linked to has an exclusion that names the image, and nobody else has one."""
     with scene(media) as given, scene(media) as other:
         entity = given.entities[entity_type]
         gone, stays = (image.url for image in given.images)
         media.stored(entity, given.page, stays)
-        exchange = deleted(media, entity, given.page, gone, exclude=True)
+        exchange = deleted(media, entity, given.page, gone, kind, exclude=True)
         found = tables.exclusions([entity.entity_id])
         if as_entity(entity) not in entities_of(excluding(tables, [entity], gone)):
             raise Violation(
@@ -162,16 +162,18 @@ def test_exclude_writes_a_row(media: Media, tables: CoreTables, entity_type: str
 
 @pytest.mark.clause("EXC-01")
 def test_every_linked_entity_gets_its_row(media: Media, tables: CoreTables) -> None:
-    """An asset with links to several entities is excluded for each of them."""
-    with scene(media) as given:
+    """An asset with links to several entities, also of one type, is excluded for each of them."""
+    with scene(media) as given, scene(media, images=0) as other:
         url = given.images[0].url
-        entities = list(given.entities.values())
+        entities = [*given.entities.values(), *other.entities.values()]
         asset_id = media.stored(entities[0], given.page, url)
         for entity in entities[1:]:
             media.streamed(entity, given.page, [image_order(url)])
         linked = entities_of(tables.links_of([asset_id]))
         exchange = media.deleted(asset_id, exclude=True)
-        excluded = entities_of(excluding(tables, entities, url))
+        # a target may have linked others along
+        everybody = [Entity(entity_type, str(entity_id), {}) for entity_type, entity_id in linked]
+        excluded = entities_of(excluding(tables, everybody, url))
         if not linked <= excluded:
             raise Violation(
                 "a delete with exclude=true left out entities that the asset was linked to",
@@ -263,6 +265,20 @@ def test_exclusion_holds_on_every_page_and_however_the_season_is_named(media: Me
         not_offered(media, given.show.season, elsewhere, url, clause="EXC-02")
         not_imported(media, given.show.season, elsewhere, url, clause="EXC-02")
         not_imported(media, given.show.season_by_number, given.page, url, clause="EXC-02")
+
+
+@pytest.mark.clause("EXC-02")
+def test_exclusion_holds_for_an_image_behind_a_redirect(media: Media) -> None:
+    """The image is kept out under the address that the page has, wherever that leads."""
+    with scene(media, images=1) as given:
+        season, moved = given.show.season, given.site.image(None, answers.redirect(given.images[0].url))
+        page = given.site.page([moved], name="moved.html")
+        final, _ = ended(media, season, page, moved.url)
+        if final.status != "success":
+            raise NotVerified(f"the target does not import an image behind a redirect: {final.message}")
+        media.deleted(str(final.media_asset_id), exclude=True)
+        not_offered(media, season, page, moved.url, clause="EXC-02")
+        not_imported(media, season, page, moved.url, clause="EXC-02")
 
 
 @pytest.mark.clause("EXC-02")

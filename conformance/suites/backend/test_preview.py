@@ -25,7 +25,7 @@ from conformance.pages import Dated, PageImage, Site, html_page
 from conformance.pictures import picture
 from conformance.plugin import Run
 from conformance.suites.backend.orders import ENTITY_TYPES, entity_of, excluded, require_on_the_list
-from conformance.suites.backend.upkeep import changes_of, few
+from conformance.suites.backend.upkeep import candidate, changes_of, few
 
 
 def offers(preview: Preview, images: Sequence[PageImage], *, clause: str | None = None, what: str) -> None:
@@ -170,6 +170,31 @@ def test_publish_date_is_the_pages_own(media: Media, name: str) -> None:
         )
 
 
+OTHER_DATES: Mapping[str, tuple[str, str]] = {
+    "its last change": ("<title>", '<meta property="article:modified_time" content="2021-07-08T12:00:00+00:00">'),
+    "another article's": ("<article>", '<aside><a href="/2">More</a> <time datetime="2021-07-08">July</time></aside>'),
+}
+"""What else a page states, and before what of its markup."""
+
+
+@pytest.mark.clause("PRE-02")
+@pytest.mark.parametrize("name", OTHER_DATES)
+def test_other_dates_are_not_the_publish_date(media: Media, name: str) -> None:
+    """The same where another date stands before it."""
+    before, markup = OTHER_DATES[name]
+    site = media.site()
+    html = html_page("Pictures", [site.image()], published=PUBLISHED).replace(before, markup + before, 1)
+    preview = media.previewed(site.page(answer=answers.page(html)))
+    said = preview.raw.get("page_published_at")
+    if said is not None and not (isinstance(said, str) and names_date(said, PUBLISHED)):
+        raise Violation(
+            f"page_published_at is {name}, and not the page's publish date",
+            expected=PUBLISHED,
+            actual=said,
+            exchange=preview.exchange,
+        )
+
+
 @pytest.mark.clause("PRE-02")
 def test_page_without_a_date_has_none(media: Media) -> None:
     """A page that states no date: neither the time of the fetch nor that of the server is its publish date."""
@@ -235,8 +260,9 @@ def wrong_size(url: str, said: Any, allowed: Sequence[int], exchange: Exchange) 
 def test_bytes_are_the_content_length(media: Media) -> None:
     """`bytes` is absent, null, or what the origin states for HEAD or GET, as an integer, for each image of a page."""
     site = media.site()
-    stated: dict[str, list[int]] = {}
-    images = []
+    # one that says nothing, before those that do: the sizes of others are not its own
+    images = [site.image(None, answers.reset())]
+    stated: dict[str, list[int]] = {images[0].url: []}
     for name, head in HEADS.items():
         data = picture(f"{site.key} {name}")
         whole = answers.image(data)
@@ -250,13 +276,39 @@ def test_bytes_are_the_content_length(media: Media) -> None:
     silent = answers.without_length(answers.image(data))
     images.append(site.image(None, silent, head=silent))
     stated[images[-1].url] = [len(data)]
-    preview = media.previewed(site.page(images))
-    for candidate in preview.candidates:
-        said = candidate.raw.get("bytes")
-        allowed = next((sizes for url, sizes in stated.items() if candidate.is_at(url)), None)
+    # two whose addresses differ in their query, and one behind a redirect
+    for name in ("photo.png?id=1", "photo.png?id=2", "moved.png"):
+        data = picture(f"{site.key} {name}")
+        images.append(site.image(name, answers.image(data)))
+        stated[images[-1].url] = [len(data)]
+    moved = images.pop()
+    images.append(site.image(None, answers.redirect(moved.url)))
+    stated[images[-1].url] = stated[moved.url]
+    sizes_are_stated(media.previewed(site.page(images)), stated)
+
+
+def sizes_are_stated(preview: Preview, stated: Mapping[str, Sequence[int]]) -> None:
+    """Each candidate has one of the sizes that its origin states, or none."""
+    __tracebackhide__ = True
+    for each in preview.candidates:
+        said = each.raw.get("bytes")
+        allowed = next((sizes for url, sizes in stated.items() if each.is_at(url)), None)
         # under an address that we did not give it, there is no telling which image it is
         if said is not None and (not is_integer(said) or (allowed is not None and said not in allowed)):
-            raise wrong_size(candidate.url, said, allowed or [], preview.exchange)
+            raise wrong_size(each.url, said, allowed or [], preview.exchange)
+
+
+@pytest.mark.clause("PRE-03")
+def test_bytes_are_each_images_own_where_others_are_left_out(media: Media) -> None:
+    """The same for an entity that has excluded the first image of the page."""
+    site = media.site()
+    pictures = [picture(f"{site.key} {number}") for number in range(3)]
+    images = [site.image(None, answers.image(data)) for data in pictures]
+    page = site.page(images)
+    with entity_of(media, "person") as entity:
+        excluded(media, entity, page, [images[0].url])
+        preview = media.previewed(page, entity)
+    sizes_are_stated(preview, {image.url: [len(data)] for image, data in zip(images, pictures, strict=True)})
 
 
 @pytest.mark.clause("PRE-03", level="SHOULD")
@@ -397,7 +449,7 @@ def test_exactly_the_excluded_are_left_out(media: Media, entity_type: str) -> No
     """With an entity, what is on its list is left out, not what it has or what was merely deleted; without, nothing."""
     site = media.site()
     images = [site.image() for _ in range(4)]
-    page = site.page(images)
+    page = site.page([*images, images[1]])
     with entity_of(media, entity_type) as entity:
         media.stored(entity, page, images[0].url)
         filters_exactly(media, entity, page, images, [])
@@ -405,6 +457,23 @@ def test_exactly_the_excluded_are_left_out(media: Media, entity_type: str) -> No
         media.deleted(media.stored(entity, page, images[2].url), exclude=False)
         filters_exactly(media, entity, page, images, [images[1], images[3]])
         offers(media.previewed(page), images, what="a preview without an entity")
+        spelled = replace(entity, entity_id=entity.entity_id.upper())
+        if media.preview(page, entity=spelled).status == 200:
+            filters_exactly(media, spelled, page, images, [images[1], images[3]])
+
+
+@pytest.mark.clause("PRE-05")
+def test_excluded_version_is_left_out(media: Media) -> None:
+    """The same for an image that its page has in two sizes, by the address that the app would import."""
+    site = media.site()
+    image, other = replace(site.image(), larger=site.image(width=2400, height=1600).url), site.image()
+    page = site.page([image, other])
+    with entity_of(media, "season") as entity:
+        preview = media.previewed(page, entity)
+        found = preview.find(image.larger) or candidate(preview, image.url)
+        chosen = replace(image, url=found.url)
+        excluded(media, entity, page, [chosen.url])
+        filters_exactly(media, entity, page, [chosen, other], [chosen])
 
 
 @pytest.mark.clause("PRE-05")
@@ -584,7 +653,10 @@ def is_told(exchange: Exchange, what: str) -> None:
 @pytest.mark.parametrize("name", NO_PAGES)
 def test_page_that_is_none_is_told(media: Media, name: str) -> None:
     """An unreachable page, a 404, or a page that is no HTML → a 4xx with a message, or a 200 whose `error` says so."""
-    is_told(media.preview(NO_PAGES[name](media.site())), f"a page that is none ({name})")
+    url = NO_PAGES[name](media.site())
+    is_told(media.preview(url), f"a page that is none ({name})")
+    with entity_of(media, "season") as entity:
+        is_told(media.preview(url, entity=entity), f"a page that is none ({name}) for a season")
 
 
 HANGING_PAGES: Mapping[str, Answer] = {

@@ -20,7 +20,7 @@ from conformance.purge import Purge, PurgeRun
 from conformance.sse import normal_id
 from conformance.suites.backend.upkeep import changes_of, path_of
 
-COUNT = 7
+COUNT = 9
 """Images that are to be deleted: a number that a script says for no other reason."""
 
 
@@ -84,6 +84,7 @@ def imports(media: Media, *, sharing: bool = False) -> Iterator[Imports]:
                 actual=told.statuses,
                 exchange=told.exchange,
             )
+        media.streamed(show.season, page, [image_order(images[0].url, KINDS[1])])  # has another link, or has not
         kept = {normal_id(asset.media_asset_id): "an asset that no import made"}
         for what, name in pages.items():
             image = site.image()
@@ -132,7 +133,8 @@ def says_all(run: PurgeRun, rows: Sequence[Row]) -> bool:
                 for column in ("hosted_url", "hosted_key", "hosted_sha256")
                 if row.get(column) is not None
             ),
-            path_of(str(row.get("source_url") or row["id"])).lower(),
+            # the name of its file, which is fresh
+            path_of(str(row.get("source_url") or row["id"])).rpartition("/")[2].lower(),
         }
         for row in rows
     ]

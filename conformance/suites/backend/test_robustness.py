@@ -154,6 +154,25 @@ AUTHORIZATIONS: tuple[bytes, ...] = (
 )
 
 
+HEADERS: tuple[Header, ...] = (
+    ("X-Forwarded-For", "unknown, 10.0.0.1"),
+    ("X-Forwarded-For", ""),
+    ("X-Real-IP", "unknown"),
+    ("Forwarded", "for=_;;=,"),
+    ("X-Request-ID", "not-a-uuid"),
+    ("traceparent", "00-0-0"),
+    ("Cookie", '=; a="b; %FF;;'),
+    ("Origin", "null"),
+    ("Accept", "/;q=x"),
+    ("Accept-Language", "-;q=,"),
+    ("Content-Encoding", "gzip"),
+    ("Content-Language", ";"),
+    ("If-Match", '"'),
+    ("If-Modified-Since", "yesterday"),
+    ("Range", "bytes=9-1"),
+)
+
+
 @pytest.mark.clause("GEN-01")
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in BODIES.items()])
 def test_any_body_is_answered(backend: Backend, body: bytes) -> None:
@@ -213,6 +232,22 @@ def test_any_authorization_is_answered(backend: Backend, authorization: bytes) -
             exchange = backend.toggle(person.person_id, link.link_id, link.flagged, caller=caller, changes_nothing=True)
             is_answered(exchange, "a malformed Authorization")
         is_answered(backend.photos(person.person_id, caller=Caller(authorization)), "a malformed Authorization")
+
+
+@pytest.mark.clause("GEN-01")
+@pytest.mark.parametrize(("name", "value"), HEADERS, ids=lambda text: ascii(text)[:24])
+def test_any_header_is_answered(backend: Backend, name: str, value: str) -> None:
+    """A malformed header that the endpoints have no use for is answered, and not with a 5xx."""
+    require_writes(backend)
+    with backend.some_link() as person:
+        url = backend.toggle_url(person.person_id, person.links[0].link_id)
+        headers = (*backend.service.headers, JSON_TYPE, (name, value))
+        is_answered(
+            backend.client.send(Request("PATCH", url, headers, b'{"facebank_seed": true}')), f"a malformed {name}"
+        )
+        headers = (*backend.reader.headers, (name, value))
+        url = backend.photos_url(person.person_id)
+        is_answered(backend.client.send(Request("GET", url, headers)), f"a malformed {name}")
 
 
 @pytest.mark.clause("GEN-01")
@@ -403,6 +438,9 @@ def test_any_asset_id_and_query_is_answered(media: Media, method: str, action: s
     for url in (*urls, *(f"{unknown}?{query}" for query in ASSET_QUERIES)):
         exchange = media.backend.client.send(Request(method, url, media.backend.service.headers))
         is_answered(exchange, "a malformed asset id or query")
+    for body in (b"x", b"[]", b"\xff", b'"' + b"x" * 20_000):
+        exchange = media.backend.client.send(media.request(method, unknown, body=body))
+        is_answered(exchange, "a malformed body of a call that needs none")
 
 
 @pytest.mark.clause("GEN-01")

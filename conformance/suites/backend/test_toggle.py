@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from conformance import expect
 from conformance.backend import Backend, Gallery, Link
 from conformance.errors import PremiseBroken, Violation
-from conformance.exchange import Exchange
+from conformance.exchange import Exchange, Request
+from conformance.media import KINDS, Media, image_order
 from conformance.strategies import NO_BOOLEAN, Sizes, sizes
+from conformance.suites.backend.orders import can_import, seed_of
 
 # --- TOG-01: the endpoint --------------------------------------------------------------------------------------------
 
@@ -49,6 +51,7 @@ def test_other_methods_are_405(backend: Backend, method: str) -> None:
 NO_BOOLEAN_BODIES: dict[str, bytes] = {
     "member missing": b"{}",
     "another member": b'{"seed": true}',
+    "member in camel case": b'{"facebankSeed": true}',
     "member in another case": b'{"Facebank_Seed": true}',
     "null": b'{"facebank_seed": null}',
     "empty list": b'{"facebank_seed": []}',
@@ -56,6 +59,7 @@ NO_BOOLEAN_BODIES: dict[str, bytes] = {
     "empty object": b'{"facebank_seed": {}}',
     "object": b'{"facebank_seed": {"value": true}}',
     "maybe": b'{"facebank_seed": "maybe"}',
+    "empty string": b'{"facebank_seed": ""}',
     "two": b'{"facebank_seed": 2}',
     "minus one": b'{"facebank_seed": -1}',
     "a half": b'{"facebank_seed": 0.5}',
@@ -65,6 +69,8 @@ NO_BOOLEAN_BODIES: dict[str, bytes] = {
     "a list": b"[true]",
     "a list of an object": b'[{"facebank_seed": true}]',
     "not JSON": b"facebank_seed=true",
+    "a literal of Python": b"{'facebank_seed': True}",
+    "JSON and more of it": b'{"facebank_seed": true}\n{"facebank_seed": false}',
     "cut short": b'{"facebank_seed": true',
     "empty body": b"",
 }
@@ -97,6 +103,22 @@ def refuses_body(backend: Backend, body: bytes) -> None:
 def test_body_without_a_boolean_is_refused(backend: Backend, body: bytes) -> None:
     """What has no boolean reading is a 4xx and changes nothing."""
     refuses_body(backend, body)
+
+
+@pytest.mark.clause("TOG-02")
+@pytest.mark.parametrize("text", ["true", "false"])
+def test_form_is_refused(backend: Backend, text: str) -> None:
+    """A form is no JSON, and is refused where it is declared as what it is."""
+    backend.require_toggles()
+    with seed_and_other(backend) as person:
+        before = backend.snapshot(person.person_id)
+        for link in person.links:
+            backend.about_to_change(link.link_id)
+            headers = (*backend.service.headers, ("Content-Type", "application/x-www-form-urlencoded"))
+            url, body = backend.toggle_url(person.person_id, link.link_id), f"facebank_seed={text}".encode()
+            exchange = backend.client.send(Request("PATCH", url, headers, body))
+            expect.client_error(exchange, what="a form")
+            expect.unchanged(before, backend.snapshot(person.person_id), what="a refused form", exchange=exchange)
 
 
 @pytest.mark.clause("TOG-02")
@@ -176,6 +198,16 @@ def test_answer_to_the_same_value_again(backend: Backend) -> None:
                 answers_its_request(exchange, person.person_id, link, link.flagged, schema)
 
 
+@pytest.mark.clause("TOG-03")
+def test_answer_about_a_shared_photo(backend: Backend) -> None:
+    """Where two people have the same photo, the answer names the one of the path and their link."""
+    schema = backend.contracts.validator("toggle-response")
+    with shared_photo(backend, first_flagged=False, other_flagged=False) as people:
+        for person in people:
+            exchange = backend.set_flag(person.person_id, person.links[0], True)
+            answers_its_request(exchange, person.person_id, person.links[0], True, schema)
+
+
 # --- TOG-04, TOG-05, TOG-06, TOG-11: what it changes -----------------------------------------------------------------
 
 
@@ -191,7 +223,11 @@ def test_setting_twice_is_setting_once(backend: Backend, value: bool, times: int
             for _ in range(times - 1):
                 again = backend.toggle(person.person_id, link.link_id, value)
                 expect.status(again, {200}, what="the same value again")
-            expect.unchanged(once, backend.snapshot(person.person_id), what="the same value again", exchange=again)
+            after = backend.snapshot(person.person_id)
+            for first, listed in ((once.every, after.every), (once.seeds, after.seeds)):
+                expect.same_photos(
+                    list(listed.elements()), list(first.elements()), what="the same value again", exchange=again
+                )
 
 
 @pytest.mark.clause("TOG-05")
@@ -211,6 +247,14 @@ def test_toggle_moves_some_photo_in_and_out_of_the_seeds(backend: Backend) -> No
     """The same for the one link that every environment has."""
     with seed_and_other(backend) as person:
         moves(backend, person, person.links[0], flips=2)
+
+
+@pytest.mark.clause("TOG-05")
+def test_toggle_moves_a_shared_photo_in_and_out_of_the_seeds(backend: Backend) -> None:
+    """The same for either of two people who have the same photo."""
+    with shared_photo(backend, first_flagged=False, other_flagged=False) as people:
+        for person in people:
+            moves(backend, person, person.links[0], flips=2)
 
 
 def moves(backend: Backend, person: Gallery, link: Link, flips: int) -> None:
@@ -290,6 +334,41 @@ def test_toggle_of_some_link_changes_it_alone(backend: Backend) -> None:
 
 
 @pytest.mark.clause("TOG-06")
+def test_toggle_in_a_large_gallery_changes_its_link_alone(backend: Backend) -> None:
+    """The same where there are more seeds than an import takes."""
+    with backend.gallery(seeded=24, unseeded=1) as person:
+        seen = backend.listing(person.person_id, seed_only=False)
+        expect.known_addresses(seen.urls, [link.served_url for link in person.links], exchange=seen.exchange)
+        for value in (True, False):
+            leaves_others_alone(backend, person.person_id, person.unflagged[0], value)
+
+
+@pytest.mark.clause("TOG-06")
+def test_toggle_leaves_the_other_links_whole(backend: Backend) -> None:
+    """No other photo becomes, or is no longer, the primary one, or of another kind."""
+    with backend.gallery(seeded=2, unseeded=2) as person:
+        for link in person.links:
+            before = described(backend, person, link)
+            exchange = backend.set_flag(person.person_id, link, not link.flagged)
+            after = described(backend, person, link)
+            if after != before:
+                raise Violation(
+                    "a toggle of another link changed photos", expected=before, actual=after, exchange=exchange
+                )
+
+
+def described(backend: Backend, person: Gallery, link: Link) -> dict[str, dict[str, Any]]:
+    """What is known of the other photos than the link's, by their addresses."""
+    listing = backend.listing(person.person_id, seed_only=False)
+    expect.known_addresses(listing.urls, [each.served_url for each in person.links], exchange=listing.exchange)
+    return {
+        row["served_url"]: {name: row.get(name) for name in ("is_primary", "kind")}
+        for row in listing.rows
+        if row["served_url"] != link.served_url
+    }
+
+
+@pytest.mark.clause("TOG-06")
 @pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
 def test_members_beside_the_flag_name_no_other_link(backend: Backend, value: bool) -> None:
     """Whatever ids a body has beside the flag, where it is accepted the path's link alone is changed."""
@@ -306,9 +385,10 @@ def test_members_beside_the_flag_name_no_other_link(backend: Backend, value: boo
 
 @pytest.mark.clause("TOG-06")
 @pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
-def test_toggle_of_a_shared_photo_is_one_persons(backend: Backend, value: bool) -> None:
+@pytest.mark.parametrize("others", [True, False], ids=["a seed of the other", "no seed of the other"])
+def test_toggle_of_a_shared_photo_is_one_persons(backend: Backend, others: bool, value: bool) -> None:
     """Two people have the same photo; a toggle for one of them keeps the other's flag."""
-    with shared_photo(backend, first_flagged=not value, other_flagged=not value) as (first, other):
+    with shared_photo(backend, first_flagged=not value, other_flagged=others) as (first, other):
         before = backend.snapshot(other.person_id)
         exchange = backend.set_flag(first.person_id, first.links[0], value)
         after = backend.snapshot(other.person_id)
@@ -355,6 +435,47 @@ def test_link_that_was_never_toggled_is_no_seed(backend: Backend, size: Sizes) -
             )
 
 
+@pytest.mark.clause("TOG-11")
+def test_imported_photo_is_no_seed(media: Media) -> None:
+    """The same for photos that were imported, of whatever kind."""
+    if not can_import(media):
+        return  # the galleries above show what can be seen here
+    site = media.site()
+    images = [site.image() for _ in KINDS]
+    with media.person() as person:
+        orders = [image_order(image.url, kind) for image, kind in zip(images, KINDS, strict=True)]
+        media.streamed(person, site.page(images), orders)
+        seeds = media.backend.listing(person.entity_id, seed_only=True)
+    if seeds.urls:
+        raise Violation(
+            "photos that were imported are seeds", expected=[], actual=list(seeds.urls), exchange=seeds.exchange
+        )
+
+
+@pytest.mark.clause("TOG-11")
+def test_seed_of_somebody_else_is_none_when_it_is_imported(media: Media) -> None:
+    """The same for a photo that was imported for another person before, whose seed it is."""
+    if not can_import(media):
+        return  # the galleries above show what can be seen here
+    site = media.site()
+    image = site.image()
+    page = site.page([image])
+    with media.person() as first, media.person() as person:
+        media.stored(first, page, image.url)
+        if seed_of(media, first) is None:
+            return
+        told = media.streamed(person, page, [image_order(image.url)])
+        # the link itself: whose flags the list goes by is PHO-08's
+        flagged = [dict(row) for row in media.tables.links_to([person.entity_id]) if row.get("facebank_seed") is True]
+    if flagged:
+        raise Violation(
+            "a photo that was imported is a seed as it is somebody else's",
+            expected="facebank_seed false",
+            actual=flagged,
+            exchange=told.exchange,
+        )
+
+
 # --- TOG-07, TOG-08: links it must not take --------------------------------------------------------------------------
 
 
@@ -366,9 +487,10 @@ class WrongLink:
     should_be: int
 
 
-UNKNOWN, ANOTHERS, OUTSIDE = (
+UNKNOWN, ANOTHERS, SHARED, OUTSIDE = WRONG_LINKS = (
     WrongLink("unknown link", 404),
     WrongLink("another person's link", 409),
+    WrongLink("another person's link to the same photo", 409),
     WrongLink("link outside a person gallery", 409),
 )
 
@@ -383,7 +505,12 @@ def wrong_link(backend: Backend, kind: WrongLink, flagged: bool) -> Iterator[tup
     elif kind is ANOTHERS:
         with backend.gallery(seeded=1, unseeded=1) as person, backend.gallery(seeded=1, unseeded=1) as owner:
             (link,) = owner.flagged if flagged else owner.unflagged
+            # what its owner may do is nobody else's business
+            backend.set_flag(owner.person_id, link, flagged)
             yield person.person_id, link.link_id, [person.person_id, owner.person_id]
+    elif kind is SHARED:
+        with shared_photo(backend, first_flagged=flagged, other_flagged=flagged) as (person, owner):
+            yield person.person_id, owner.links[0].link_id, [person.person_id, owner.person_id]
     else:
         with backend.states.given("media link outside a person gallery") as values:
             person_id = str(values["person_id"])
@@ -392,7 +519,7 @@ def wrong_link(backend: Backend, kind: WrongLink, flagged: bool) -> Iterator[tup
 
 @pytest.mark.clause("TOG-07")
 @pytest.mark.parametrize("value", [True, False], ids=["ON", "OFF"])
-@pytest.mark.parametrize("kind", [UNKNOWN, ANOTHERS, OUTSIDE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", WRONG_LINKS, ids=lambda kind: kind.name)
 def test_wrong_link_is_refused(backend: Backend, kind: WrongLink, value: bool) -> None:
     """An unknown link, another person's, or one that is no person gallery image → 4xx, and nothing changes."""
     with wrong_link(backend, kind, flagged=not value) as (person_id, link_id, people):
@@ -413,12 +540,33 @@ def test_wrong_link_is_refused(backend: Backend, kind: WrongLink, value: bool) -
 
 
 @pytest.mark.clause("TOG-07", level="SHOULD")
-@pytest.mark.parametrize("kind", [UNKNOWN, ANOTHERS, OUTSIDE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", WRONG_LINKS, ids=lambda kind: kind.name)
 def test_wrong_link_is_refused_by_its_status(backend: Backend, kind: WrongLink) -> None:
     """An unknown link → 404, another person's or no gallery image → 409."""
     with wrong_link(backend, kind, flagged=False) as (person_id, link_id, _):
         exchange = backend.toggle(person_id, link_id, True)
         expect.status(exchange, {kind.should_be}, what=f"a toggle ({kind.name})")
+
+
+@pytest.mark.clause("TOG-07")
+def test_link_that_is_gone_is_refused(media: Media) -> None:
+    """A link that was toggled, and was then deleted with its asset, is an unknown one."""
+    if not can_import(media):
+        return  # other tests show what can be seen here
+    site = media.site()
+    image = site.image()
+    page = site.page([image])
+    with media.person() as person:
+        asset = media.stored(person, page, image.url)
+        if (toggle := seed_of(media, person)) is None:
+            return
+        deleted = media.deleted(asset, exclude=False)
+        if left := media.tables.links_to([person.entity_id]):
+            raise PremiseBroken(
+                "DEL-01", "a delete left a link", expected=[], actual=list(map(dict, left)), exchange=deleted
+            )
+        exchange = media.backend.client.send(toggle.request)
+    expect.client_error(exchange, what="a toggle of a link that is gone")
 
 
 MALFORMED_IDS = {
@@ -431,6 +579,7 @@ MALFORMED_IDS = {
     "no hexadecimal digit": "g0000000-0000-0000-0000-000000000000",
     "beyond ASCII": "00000000-0000-0000-0000-00000000000é",
     "very long": "0" * 400,
+    "a line feed behind": "00000000-0000-0000-0000-000000000000\n",
     "NUL": "\x00",
     "SQL": "' or 1=1 --",
 }

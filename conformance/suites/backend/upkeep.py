@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from conformance.core_tables import Column, CoreTables, Look, Row, texts
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.media import Candidate, Entity, Imported, Media, Preview, image_order
+from conformance.polling import polls
 
 
 def few() -> hypothesis.settings:
@@ -107,7 +107,7 @@ def changes_of(media: Media, before: Look, after: Look) -> list[str]:
     return before.difference(after, changing_by_itself(media, columns) if columns else ())
 
 
-BACKGROUND_S = 3.0
+BACKGROUND_S = 6.0
 """How long after an import a target may still be at work on it where nobody waits for that."""
 
 
@@ -122,9 +122,11 @@ def changing_by_itself(media: Media, columns: frozenset[Column]) -> frozenset[Co
     with media.person() as person:
         told = media.streamed(person, site.page(images), [image_order(image.url) for image in images])
         assets = [final.media_asset_id for final in told.finals if final.media_asset_id is not None]
-        first, deadline = media.tables.look(assets=assets), time.monotonic() + BACKGROUND_S
-        while not columns <= seen and time.monotonic() < deadline:
+        first = media.tables.look(assets=assets)
+        for _ in polls(BACKGROUND_S):
             seen |= first.changed(media.tables.look(assets=assets))
+            if columns <= seen:
+                break
     return columns & seen
 
 

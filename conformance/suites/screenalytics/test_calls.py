@@ -12,7 +12,7 @@ from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.lab import answers
 from conformance.screenalytics import Offer, Screenalytics
 from conformance.suites.screenalytics import checks
-from conformance.suites.screenalytics.test_fallback import FAILURES
+from conformance.suites.screenalytics.test_fallback import FAILURES, first_page, page_size
 
 DECOYS = ("source_url", "hosted_url", "url", "thumbnail_url")
 """Members that a row may have besides `served_url`, and that no image is to be taken from."""
@@ -30,8 +30,8 @@ def test_images_are_taken_from_served_url(screenalytics: Screenalytics, seeded: 
     """`served_url` is what is fetched, or what stands in some column of the inserted row."""
     album = uuid.uuid4().hex
     rows = [with_decoys(screenalytics, album, uuid.uuid4().hex) for _ in range(2)]
-    # an address is taken whole
-    rows[1]["served_url"] += f"?signature={uuid.uuid4().hex}"
+    # an address is taken whole and as it is, however long
+    rows[1]["served_url"] += f"?Signature={uuid.uuid4().hex.upper()}%2B{uuid.uuid4().hex * 8}"
     photos = tuple(row["served_url"] for row in rows)
     lists = (answers.rows(rows),)
     offer = Offer(album, lists if seeded else (answers.empty(),), lists, photos, promise="SYNC-01")
@@ -134,8 +134,12 @@ def test_every_call_carries_the_service_credential(screenalytics: Screenalytics)
         screenalytics.seeds_fail(FAILURES["503"]),
         screenalytics.seeds_fail(FAILURES["redirect that leads nowhere"]),
         screenalytics.seeds_fail(FAILURES["401"]),
+        screenalytics.seeds_fail(FAILURES["reset connection"]),
         screenalytics.fallback_fails(FAILURES["403"]),
-    ][: screenalytics.max_people]
+    ]
+    if (size := page_size(screenalytics)) is not None:
+        offers[1] = first_page(screenalytics, size)
+    offers = offers[: screenalytics.max_people]
     with screenalytics.episode(*offers) as episode:
         seen = screenalytics.run(episode)
     checks.was_called(seen, episode.people[0])

@@ -102,6 +102,8 @@ def page_size(screenalytics: Screenalytics) -> int | None:
     """How many photos the importer asks for at a time; None where it does not say."""
     with screenalytics.episode(screenalytics.seeded(1)) as episode:
         calls = screenalytics.run(episode).photos(episode.people[0])
+    if any(not offset(call) for call in calls[1:]):
+        return None  # it looks ahead, and asks anew for all
     size = calls[0].query.get("limit", "") if calls else ""
     return int(size) if size.isascii() and size.isdigit() and 1 <= int(size) <= 500 else None
 
@@ -210,12 +212,14 @@ def test_no_seeds_open_the_fallback(screenalytics: Screenalytics, nothing: Answe
 
 @pytest.mark.clause("FALL-03")
 def test_no_seeds_open_the_fallback_for_each_person(screenalytics: Screenalytics) -> None:
-    """The same for everybody in an import of several people without seeds."""
+    """The same for everybody in an import of several people without seeds, and in a rerun."""
     offers = [screenalytics.unseeded(1) for _ in range(min(4, screenalytics.max_people))]
     with screenalytics.episode(*offers) as episode:
-        seen = screenalytics.run(episode)
+        seen, again = screenalytics.run(episode), screenalytics.run(episode)
     for person in episode.people[: len(offers)]:
         checks.follows(seen, person, "FALL-03")
+        if again.photos(person):
+            checks.follows(again, person, "FALL-03")
 
 
 @pytest.mark.clause("FALL-03")
@@ -243,7 +247,11 @@ def test_neither_seeds_nor_photos(screenalytics: Screenalytics) -> None:
 def fails_as_promised(screenalytics: Screenalytics, offer: Offer) -> None:
     """A person whose photos cannot be had gets none, and an error is counted."""
     with screenalytics.episode(offer) as episode:
-        checks.keeps_its_promise(screenalytics, screenalytics.run(episode), episode.people[0])
+        try:
+            seen = screenalytics.run(episode)
+        finally:
+            screenalytics.lab.release(episode.people[0].person_id)
+        checks.keeps_its_promise(screenalytics, seen, episode.people[0])
 
 
 @pytest.mark.clause("FALL-04")
@@ -251,6 +259,22 @@ def fails_as_promised(screenalytics: Screenalytics, offer: Offer) -> None:
 def test_a_failure_is_no_empty_answer(screenalytics: Screenalytics, failure: Answer) -> None:
     """After an unsuccessful `seed_only=true`: no `seed_only=false`, nothing imported, an error counted."""
     fails_as_promised(screenalytics, screenalytics.seeds_fail(failure))
+
+
+@pytest.mark.clause("FALL-04")
+@pytest.mark.parametrize("seeded", [True, False], ids=["seeds", "no seeds"])
+def test_a_failure_is_no_earlier_answer(screenalytics: Screenalytics, seeded: bool) -> None:
+    """The same in reruns, whatever the answer was before; a failure that is no news is counted too."""
+    offer = screenalytics.seeded(2) if seeded else screenalytics.unseeded(2)
+    with screenalytics.episode(offer) as episode:
+        screenalytics.run(episode)
+        person = screenalytics.offer_anew(episode.people[0], replace(offer, seeds=(FAILURES["503"],)))
+        for _ in ("fails", "fails again"):
+            seen = screenalytics.run(episode)
+            if seen.photos(person):
+                checks.follows(seen, person, "FALL-04")
+            checks.nothing_imported(screenalytics, seen, person, clause="FALL-04", images=len(offer.photos))
+            checks.failure_is_counted(seen, person, clause="FALL-04")
 
 
 @pytest.mark.clause("FALL-04")
@@ -265,20 +289,21 @@ def test_a_failure_is_no_empty_answer(screenalytics: Screenalytics, failure: Ans
 )
 def test_a_timeout_is_no_empty_answer(screenalytics: Screenalytics, silence: Answer) -> None:
     """The same where the answer does not come, or not to its end, within the importer's own time limit."""
-    offer = screenalytics.seeds_fail(silence)
-    with screenalytics.episode(offer) as episode:
-        person = episode.people[0]
-        try:
-            seen = screenalytics.run(episode)
-        except TargetBroken as broken:
-            if broken.exchange is None or broken.exchange.failure is not Failure.TIMEOUT:
-                raise
-            raise NotVerified(
-                f"the importer waits for an answer for longer than sync.timeout_s ({screenalytics.timeout_s:g} s)"
-            ) from None
-        finally:
-            screenalytics.lab.release(person.person_id)
-        checks.keeps_its_promise(screenalytics, seen, person)
+    with gives_up_in_time(screenalytics):
+        fails_as_promised(screenalytics, screenalytics.seeds_fail(silence))
+
+
+@contextmanager
+def gives_up_in_time(screenalytics: Screenalytics) -> Iterator[None]:
+    """Raises NotVerified where the importer waits for an answer for longer than the suite waits for the importer."""
+    try:
+        yield
+    except TargetBroken as broken:
+        if broken.exchange is None or broken.exchange.failure is not Failure.TIMEOUT:
+            raise
+        raise NotVerified(
+            f"the importer waits for an answer for longer than sync.timeout_s ({screenalytics.timeout_s:g} s)"
+        ) from None
 
 
 @pytest.mark.exclusive
@@ -364,6 +389,9 @@ def test_rows_that_are_no_objects_are_an_error(screenalytics: Screenalytics) -> 
         "403",
         "500",
         "304",
+        "429",
+        "204",
+        "redirect that leads nowhere",
         "body cut short",
         "rows cut short after whole JSON",
         "an error with rows",
@@ -377,6 +405,13 @@ def test_a_failing_fallback_is_counted(screenalytics: Screenalytics, failure: st
         # whoever takes this failure for an empty answer does so for seeds first
         checks.works_alone(screenalytics, screenalytics.seeds_fail(FAILURES[failure]))
         raise
+
+
+@pytest.mark.clause("FALL-12")
+def test_a_fallback_that_times_out_is_counted(screenalytics: Screenalytics) -> None:
+    """The same where no answer comes within the importer's own time limit."""
+    with gives_up_in_time(screenalytics):
+        fails_as_promised(screenalytics, screenalytics.fallback_fails(answers.hold()))
 
 
 @pytest.mark.parametrize(
@@ -462,7 +497,29 @@ def test_each_person_stands_alone(screenalytics: Screenalytics, unseeded_first: 
     offers = offers if unseeded_first else offers[::-1]
     with screenalytics.episode(*offers) as episode:
         seen = screenalytics.run(episode)
-    for person in episode.people[: len(offers)]:
+    stand_alone(screenalytics, seen, episode.people[: len(offers)])
+
+
+@pytest.mark.clause("FALL-06")
+@pytest.mark.parametrize("unseeded_first", [True, False], ids=["unseeded first", "seeded first"])
+def test_each_person_of_imports_at_once_stands_alone(screenalytics: Screenalytics, unseeded_first: bool) -> None:
+    """The same of two imports that are under way together, each of a person of its own."""
+    if screenalytics.environment.get("screenalytics_states_url") is None:
+        return  # it takes two episodes
+    offers = [
+        replace(offer, seeds=tuple(answers.slow(answer, 0.4) for answer in offer.seeds))
+        for offer in (screenalytics.unseeded(2), screenalytics.seeded(2))
+    ]
+    first, second = offers if unseeded_first else offers[::-1]
+    with screenalytics.episode(first) as episode, screenalytics.episode(second) as other:
+        seen, _ = screenalytics.run_at_once(episode, lambda: None, also=other)
+        people = [*episode.people, *other.people]
+    stand_alone(screenalytics, seen, people)
+
+
+def stand_alone(screenalytics: Screenalytics, seen: Import, people: Sequence[Person]) -> None:
+    """Nobody's photos are asked for in another order than where the person is imported alone."""
+    for person in people:
         if not checks.falls_back_wrongly(seen, person):
             continue
         checks.works_alone(screenalytics, person.offer)
@@ -471,7 +528,7 @@ def test_each_person_stands_alone(screenalytics: Screenalytics, unseeded_first: 
             expected="the same calls as where the person is imported alone",
             actual="\n".join(
                 f"{other.person_id}{' (this one)' if other == person else ''}\n{seen.timeline(other)}"
-                for other in episode.people
+                for other in people
             ),
             exchange=seen.exchange,
         )

@@ -16,7 +16,7 @@ from conformance.errors import PremiseBroken, Violation
 from conformance.lab import answers
 from conformance.screenalytics import Import, Offer, Person, Screenalytics
 from conformance.suites.screenalytics import checks
-from conformance.suites.screenalytics.test_fallback import FAILURES, SOME_FAILURES
+from conformance.suites.screenalytics.test_fallback import FAILURES, SOME_FAILURES, gives_up_in_time
 
 # --- SYNC-01, SYNC-02: the counts ------------------------------------------------------------------------------------
 
@@ -206,6 +206,17 @@ def test_a_rerun_adds_no_row_of_what_an_earlier_one_added(screenalytics: Screena
 
 
 @pytest.mark.clause("SYNC-04")
+def test_another_episode_adds_no_row_of_what_one_added(screenalytics: Screenalytics) -> None:
+    """The same of people who are in two episodes."""
+    offer = screenalytics.seeded(min(2, screenalytics.import_limit), others=0)
+    with screenalytics.episode(offer) as episode, screenalytics.another_episode(episode) as other:
+        person = episode.people[0]
+        stored(screenalytics, screenalytics.run(episode), person)
+        seen = screenalytics.run(other)
+        no_second_row(screenalytics, seen, person, len(offer.photos), "SYNC-04")
+
+
+@pytest.mark.clause("SYNC-04")
 def test_a_rerun_adds_no_row_of_what_is_approved(screenalytics: Screenalytics) -> None:
     """The same of an image that was approved meanwhile."""
     offer = screenalytics.seeded(min(2, screenalytics.import_limit), others=0)
@@ -289,6 +300,14 @@ def test_a_failure_costs_nobody_else_their_import(screenalytics: Screenalytics, 
     adds_up(screenalytics, offers)
 
 
+@pytest.mark.clause("SYNC-06")
+def test_silence_costs_nobody_else_their_import(screenalytics: Screenalytics) -> None:
+    """The same where the one is not answered at all."""
+    offers = [screenalytics.seeds_fail(answers.hold()), screenalytics.seeded(2), screenalytics.unseeded(1)]
+    with gives_up_in_time(screenalytics):
+        adds_up(screenalytics, offers)
+
+
 @st.composite
 def casts(draw: st.DrawFn) -> Sequence[Callable[[Screenalytics], Offer]]:
     """People of every sort, in any order."""
@@ -349,8 +368,8 @@ def timeline(seen: Import, person: Person) -> str:
 
 
 def replaced(screenalytics: Screenalytics, person: Person) -> Person:
-    """Other photos."""
-    return screenalytics.offer_anew(person, screenalytics.seeded(2))
+    """Other photos, as many as one import takes."""
+    return screenalytics.offer_anew(person, screenalytics.seeded(screenalytics.import_limit))
 
 
 def gone(screenalytics: Screenalytics, person: Person) -> Person:
@@ -368,7 +387,7 @@ def failing(screenalytics: Screenalytics, person: Person) -> Person:
 def test_a_rerun_keeps_approvals(
     screenalytics: Screenalytics, change: Callable[[Screenalytics, Person], Person]
 ) -> None:
-    """A rerun never takes back an approval, whatever the backend has of the person by then."""
+    """A rerun never takes back an approval, nor does the next, whatever the backend has of the person by then."""
     with screenalytics.episode(screenalytics.seeded(2)) as episode:
         person = episode.people[0]
         seen = screenalytics.run(episode)
@@ -377,7 +396,10 @@ def test_a_rerun_keeps_approvals(
             image_id = str(values["image_id"]).lower()
             before = image(screenalytics, person, image_id)
             change(screenalytics, person)
-            seen = screenalytics.run(episode)
+            for _ in ("rerun", "another"):
+                seen = screenalytics.run(episode)
+                if seen.photos(person):
+                    checks.follows(seen, person, "SYNC-07")
             after = image(screenalytics, person, image_id)
     if after is None or before is None or after.get("approved") is not True:
         raise Violation(

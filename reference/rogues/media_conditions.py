@@ -1,0 +1,839 @@
+"""Rogues of the media workflow whose fault shows on a condition alone: a second import, another kind, a redirect."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
+from uuid import UUID, uuid4
+
+import httpx
+from fastapi import HTTPException, Request, Response
+from psycopg.types.json import Jsonb
+
+from reference import page
+from reference.access import Connection, Settings
+from reference.backend import Backend
+from reference.fetching import IDENTITY, Fetched, FetchError
+from reference.media import (
+    Asset,
+    AssetLink,
+    Entity,
+    Event,
+    Order,
+    Outcome,
+    Picture,
+    PreviewQuery,
+    Scraped,
+    Wanted,
+)
+from reference.page import Document, Image, Page
+from reference.purge import Import, Purge
+from reference.rogues import rogue
+
+# What an import or a delete does to a seed
+
+
+@rogue(breaks=["TOG-05"])
+class ReimportTakesTheFlagBack(Backend):
+    """Writes a link anew that is there already, with the flag of a new one."""
+
+    async def link(
+        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
+    ) -> None:
+        await connection.execute(
+            "insert into core.media_links (entity_type, entity_id, media_asset_id, kind, context)"
+            " values (%s, %s, %s, %s, %s) on conflict (entity_type, entity_id, kind, media_asset_id)"
+            " do update set context = excluded.context, facebank_seed = excluded.facebank_seed",
+            (*entity, asset.id, kind, Jsonb(context)),
+        )
+
+
+@rogue(breaks=["DEL-01"])
+class SeedsSurviveADelete(Backend):
+    """Deletes an asset for all but those whose seed it is."""
+
+    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
+        await connection.execute(
+            "delete from core.media_links where media_asset_id = %s and not facebank_seed", (asset.id,)
+        )
+        await connection.execute(
+            "delete from core.media_assets where id = %s"
+            " and not exists (select from core.media_links where media_asset_id = media_assets.id)",
+            (asset.id,),
+        )
+
+
+# Preview
+
+
+@rogue(breaks=["PRE-02", "CAST-03"])
+class ModifiedIsPublished(Backend):
+    """Takes the day of a page's last change for that of its publication, where it states both."""
+
+    def published_at(self, document: Document) -> str | None:
+        changed = document.tree.css_first('meta[property="article:modified_time"]')
+        moment = page.iso8601(changed.attributes.get("content") or "") if changed is not None else None
+        return moment or super().published_at(document)
+
+
+@rogue(breaks=["PRE-02", "CAST-03"])
+class TeasersDateThePage(Backend):
+    """Takes the first `<time>` of a page for its own, which may be that of another article beside it."""
+
+    def published_at(self, document: Document) -> str | None:
+        first = document.tree.css_first("time[datetime]")
+        moment = page.iso8601(first.attributes.get("datetime") or "") if first is not None else None
+        return moment or super().published_at(document)
+
+
+class _OtherSizes(Backend):
+    """Gives the candidates of a preview other sizes than their own."""
+
+    async def candidates(
+        self, found: Page, query: PreviewQuery, excluded: AbstractSet[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        offered = await super().candidates(found, query, excluded)
+        sizes = await self.sizes(found, query, offered)
+        sizes = [*sizes, *[None] * len(offered)][: len(offered)]
+        return [{**each, "bytes": size} for each, size in zip(offered, sizes, strict=True)]
+
+    async def sizes(
+        self, found: Page, query: PreviewQuery, offered: Sequence[Mapping[str, Any]]
+    ) -> Sequence[int | None]:
+        """The sizes, in the order of the candidates; those that lack are unknown."""
+        raise NotImplementedError
+
+
+@rogue(breaks=["PRE-03"])
+class SizesMoveUp(_OtherSizes):
+    """Gives an image without a known size that of the next one."""
+
+    async def sizes(
+        self, found: Page, query: PreviewQuery, offered: Sequence[Mapping[str, Any]]
+    ) -> Sequence[int | None]:
+        return [each["bytes"] for each in offered if each["bytes"] is not None]
+
+
+@rogue(breaks=["PRE-03"])
+class SizesBeforeTheFilter(_OtherSizes):
+    """Looks for the sizes of all images, and gives them in their order to those that are not excluded."""
+
+    async def sizes(
+        self, found: Page, query: PreviewQuery, offered: Sequence[Mapping[str, Any]]
+    ) -> Sequence[int | None]:
+        return [each["bytes"] for each in await Backend.candidates(self, found, query, frozenset())]
+
+
+@rogue(breaks=["PRE-03"])
+class SizesWithoutTheQuery(_OtherSizes):
+    """Looks once for the size of images whose addresses differ in their query alone."""
+
+    async def sizes(
+        self, found: Page, query: PreviewQuery, offered: Sequence[Mapping[str, Any]]
+    ) -> Sequence[int | None]:
+        known: dict[str, int | None] = {}
+        return [known.setdefault(each["best_url"].partition("?")[0], each["bytes"]) for each in offered]
+
+
+@rogue(breaks=["PRE-03"])
+class LengthOfTheRedirect(Backend):
+    """Asks for the size of an image without following redirects, and takes that of the redirect."""
+
+    async def probe_size(self, url: str, deadline: float) -> int | None:
+        try:
+            async with self.looking(deadline):
+                answer = await self.client.head(url, headers=IDENTITY)
+            if answer.is_redirect:
+                return int(answer.headers.get("content-length", ""))
+        except (TimeoutError, ValueError, httpx.HTTPError, httpx.InvalidURL):
+            pass
+        return await super().probe_size(url, deadline)
+
+
+@rogue(breaks=["PRE-05"])
+class ShownTwiceLeftOutOnce(Backend):
+    """Leaves an excluded image out where it stands on the page first, and offers it where it stands again."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.shown_again: dict[str, AbstractSet[str]] = {}
+
+    def images(self, document: Document) -> tuple[Image, ...]:
+        addresses = (
+            page.absolute(document.base_url, node.attributes.get("src") or "") for node in document.tree.css("img")
+        )
+        counted = Counter(self.canonical(address) for address in addresses if address)
+        self.shown_again[document.url] = {address for address, count in counted.items() if count > 1}
+        return super().images(document)
+
+    async def candidates(
+        self, found: Page, query: PreviewQuery, excluded: AbstractSet[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        return await super().candidates(found, query, excluded - self.shown_again.get(found.url, frozenset()))
+
+
+@rogue(breaks=["PRE-05", "EXC-02"])
+class ExclusionsByTheSmallOne(Backend):
+    """Compares the list with what a page shows without its `srcset`, and not with what is imported from there."""
+
+    def is_excluded(self, addresses: Any, excluded: AbstractSet[str]) -> bool:
+        return super().is_excluded([*addresses][-1:], excluded)
+
+
+@rogue(breaks=["PRE-05"])
+class ListsByTheIdAsWritten(Backend):
+    """Finds the exclusions of an entity by its id as text, which another spelling is not equal to."""
+
+    async def preview_entity(self, body: Mapping[str, Any]) -> Entity | None:
+        entity = await super().preview_entity(body)
+        return entity if entity is None or body.get("entity_id") in (None, str(entity.id)) else None
+
+
+@rogue(breaks=["PRE-08"])
+class NothingNewForAnEntity(Backend):
+    """Says of a page that it cannot have, where the preview is for an entity, that there is nothing new."""
+
+    async def preview(self, request: Request) -> Response:
+        try:
+            return await super().preview(request)
+        except HTTPException as refusal:
+            body = self.parse_object(await self.read_body(request))
+            if refusal.status_code != 400 or body.get("entity_id") is None:
+                raise
+            query = self.parse_preview(body)
+            return self.json(self.preview_answer(query, Page(query.url, None, None, ()), []))
+
+
+# Import
+
+
+@rogue(breaks=["EXC-03", "IMP-03", "KIND-01"])
+class HitsAreRemembered(Backend):
+    """Caches the asset of a duplicate by its hash, and keeps it when it is deleted."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.known: dict[str, Asset] = {}
+
+    async def find_asset(self, connection: Connection, picture: Picture) -> Asset | None:
+        found = self.known.get(picture.sha256) or await super().find_asset(connection, picture)
+        if found is not None:
+            self.known[picture.sha256] = found
+        return found
+
+
+@rogue(breaks=["EXC-02"])
+class ListsDroppedForTheFirst(Backend):
+    """Caches the exclusions of each entity, and drops them for the first of those whom a delete excludes for."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.lists: dict[Entity, AbstractSet[str]] = {}
+
+    async def exclusions_for(self, entity: Entity | None) -> AbstractSet[str]:
+        if entity is None:
+            return frozenset()
+        if entity not in self.lists:
+            self.lists[entity] = await super().exclusions_for(entity)
+        return self.lists[entity]
+
+    async def delete_asset(self, request: Request, asset_id: str) -> Response:
+        self.first: Entity | None = None
+        try:
+            return await super().delete_asset(request, asset_id)
+        finally:
+            if self.first is not None:
+                self.lists.pop(self.first, None)
+
+    async def write_exclusions(
+        self, connection: Connection, asset: Asset, links: Sequence[AssetLink], caller: str | None
+    ) -> None:
+        await super().write_exclusions(connection, asset, links, caller)
+        self.first = Entity(links[0].entity_type, links[0].entity_id) if links else None
+
+
+@rogue(breaks=["SSE-03", "IMP-02"])
+class TwentyFiveImagesAtMost(Backend):
+    """Imports the first twenty-five images of a request, and passes over the others."""
+
+    def parse_images(self, value: Any) -> tuple[Wanted, ...]:
+        return super().parse_images(value)[:25]
+
+
+@rogue(breaks=["SSE-01"])
+class LongEventsAreWrapped(Backend):
+    """Breaks an event of more than four kilobytes into several lines, as server-sent events allow."""
+
+    def frame(self, name: str, data: Mapping[str, Any]) -> bytes:
+        frame = super().frame(name, data)
+        return frame if len(frame) <= 4096 else frame.replace(b',"', b',\ndata: "')
+
+
+@rogue(breaks=["SSE-03"])
+class ToldAddressIsDecoded(Backend):
+    """Tells of an image by its address with the percent-encoding taken off."""
+
+    def place(self, order: Order, wanted: Wanted, number: int) -> dict[str, Any]:
+        return super().place(order, wanted, number) | {"url": unquote(wanted.url)}
+
+
+@rogue(breaks=["SSE-03"])
+class AddressAfterRedirects(Backend):
+    """Tells the end of an image under the address at which it was found."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.found: dict[str, str] = {}
+
+    async def fetch_image(self, url: str) -> Fetched:
+        fetched = await super().fetch_image(url)
+        self.found[url] = fetched.url
+        return fetched
+
+    def result(self, order: Order, wanted: Wanted, number: int, outcome: Outcome) -> Event:
+        name, data = super().result(order, wanted, number, outcome)
+        return name, {**data, "url": self.found.pop(wanted.url, wanted.url)}
+
+
+@rogue(breaks=["KIND-02"])
+class FalsyKindsAreOther(Backend):
+    """Takes whatever is false for a kind that was left out."""
+
+    def parse_kind(self, value: Any) -> str:
+        return super().parse_kind(value or None)
+
+
+@rogue(breaks=["KIND-02"])
+class PeopleNeedNoKind(Backend):
+    """Does not read the kinds of images for a person, whose gallery knows no other."""
+
+    def parse_object(self, body: Any) -> Mapping[str, Any]:
+        read = super().parse_object(body)
+        images = read.get("images")
+        if read.get("entity_type") != "person" or not isinstance(images, list):
+            return read
+        return {**read, "images": [{**image, "kind": "cast"} if isinstance(image, dict) else image for image in images]}
+
+
+@rogue(breaks=["IMP-02", "SSE-03"])
+class SameAddressOnce(Backend):
+    """Takes an image that is sent twice for one."""
+
+    def parse_images(self, value: Any) -> tuple[Wanted, ...]:
+        return tuple({wanted.url: wanted for wanted in super().parse_images(value)}.values())
+
+
+@rogue(breaks=["IMP-03", "KIND-01"])
+class KindsAreOtherImages(Backend):
+    """Takes the same bytes as another kind for another image."""
+
+    async def store(self, order: Order, wanted: Wanted, picture: Picture, scraped: Scraped) -> Outcome:
+        mark = b"" if wanted.kind == "promo" else wanted.kind.encode()
+        return await super().store(order, wanted, picture._replace(sha256=self.sha256(picture.content + mark)), scraped)
+
+
+@rogue(breaks=["IMP-04", "SSE-07"])
+class BrokenPicturesCrash(Backend):
+    """Knows what to do with what is no picture, and not with a picture that is broken inside."""
+
+    def identify(self, fetched: Fetched) -> Picture:
+        try:
+            return super().identify(fetched)
+        except FetchError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise RuntimeError("broken picture") from error
+            raise
+
+
+@rogue(breaks=["IMP-05"])
+class PlainImportDropsPeople(Backend):
+    """Tags the people who were sent with a plain import on cast photos alone."""
+
+    async def import_images(self, request: Request) -> Response:
+        order = await self.read_order(request)
+        images = tuple(wanted if wanted.kind == "cast" else replace(wanted, person_ids=()) for wanted in order.images)
+        return self.json([data async for _, data in self.events(replace(order, images=images))][-1])
+
+
+@rogue(breaks=["IMP-06"])
+class EmptyIdsAreNobodys(Backend):
+    """Imports for nobody where the id of a person is empty."""
+
+    async def import_entities(self, body: Mapping[str, Any]) -> tuple[Entity, ...]:
+        if body.get("entity_type") == "person" and body.get("person_id") == "":
+            return (Entity("person", uuid4()),)
+        return await super().import_entities(body)
+
+
+@rogue(breaks=["TOG-11"])
+class FirstPhotoIsASeed(Backend):
+    """Makes the first photo that is imported for a person a seed."""
+
+    async def link(
+        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
+    ) -> None:
+        await super().link(connection, entity, asset, kind, context)
+        await connection.execute(
+            "update core.media_links as links set facebank_seed = true where entity_type = 'person' and entity_id = %s"
+            " and media_asset_id = %s and not exists (select from core.media_links as other"
+            "  where other.entity_id = links.entity_id and other.id <> links.id)",
+            (entity.id, asset.id),
+        )
+
+
+# What is taken from the page
+
+
+@rogue(breaks=["CAST-03", "CAST-01", "CAST-02"])
+class PagesWithoutTheirQuery(Backend):
+    """Remembers previewed pages by their address without its query."""
+
+    async def load_page(self, url: str) -> Page:
+        found = await super().load_page(url)
+        self.pages[self.canonical(url).partition("?")[0]] = found
+        return found
+
+    async def source_page(self, order: Order) -> Page | None:
+        if not any(self.needs_page(wanted) for wanted in order.images):
+            return None
+        return self.pages.get(self.canonical(order.source_url).partition("?")[0]) or await super().source_page(order)
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class FirstPreviewStays(Backend):
+    """Keeps for imports what the first preview of a page found."""
+
+    async def load_page(self, url: str) -> Page:
+        before = self.pages.get(self.canonical(url))
+        found = await super().load_page(url)
+        self.pages[self.canonical(url)] = before or found
+        return found
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class PageIsUsedUp(Backend):
+    """Hands out a previewed page once: a second import of it takes nothing from there."""
+
+    async def source_page(self, order: Order) -> Page | None:
+        if not any(self.needs_page(wanted) for wanted in order.images):
+            return None
+        return self.pages.pop(self.canonical(order.source_url), None)
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class OnlyPreviewsForSomebodyCount(Backend):
+    """Remembers the pages that were previewed for an entity."""
+
+    async def preview(self, request: Request) -> Response:
+        answer = await super().preview(request)
+        body = self.parse_object(await self.read_body(request))
+        if body.get("entity_id") is None:
+            self.pages.pop(self.canonical(body["url"]), None)
+        return answer
+
+    async def source_page(self, order: Order) -> Page | None:
+        return self.pages.get(self.canonical(order.source_url))
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class PagesByWhereTheyAre(Backend):
+    """Remembers a previewed page by the address to which it was redirected."""
+
+    async def load_page(self, url: str) -> Page:
+        found = await super().load_page(url)
+        self.pages[self.canonical(found.url)] = self.pages.pop(self.canonical(url))
+        return found
+
+    async def source_page(self, order: Order) -> Page | None:
+        return self.pages.get(self.canonical(order.source_url))
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class KindOfTheFirst(Backend):
+    """Looks at the page where the first image of a request is a cast photo."""
+
+    async def source_page(self, order: Order) -> Page | None:
+        return await super().source_page(order) if self.needs_page(order.images[0]) else None
+
+
+@rogue(breaks=["CAST-01", "CAST-02"])
+class ContextByTheSmallOne(Backend):
+    """Knows the images of a page by what it shows without their `srcset`."""
+
+    async def source_page(self, order: Order) -> Page | None:
+        found = await super().source_page(order)
+        if found is None:
+            return None
+        return replace(found, images=tuple(replace(image, best_url=image.original_url) for image in found.images))
+
+
+@dataclass(frozen=True)
+class _Numbered(Wanted):
+    """An image of a request, by its number in a preview."""
+
+    number: int
+
+
+@rogue(breaks=["CAST-01", "CAST-02"])
+class CandidatesAreNumbered(Backend):
+    """Numbers the candidates of a preview, and looks for the context of an image at that number of the whole page."""
+
+    async def candidates(
+        self, found: Page, query: PreviewQuery, excluded: AbstractSet[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        offered = await super().candidates(found, query, excluded)
+        return [{**each, "id": f"image-{number}"} for number, each in enumerate(offered)]
+
+    def parse_wanted(self, item: Any) -> Wanted:
+        wanted = super().parse_wanted(item)
+        number = re.fullmatch("image-([0-9]{1,3})", str(item.get("candidate_id")))
+        return wanted if number is None else _Numbered(**vars(wanted), number=int(number[1]))
+
+    async def scraped(self, order: Order, wanted: Wanted, source: Page | None) -> Scraped:
+        if source is not None and isinstance(wanted, _Numbered) and wanted.number < len(source.images):
+            own = replace(source.images[wanted.number], best_url=wanted.url)
+            source = replace(source, images=(own,))
+        return await super().scraped(order, wanted, source)
+
+
+@rogue(breaks=["CAST-01"])
+class CaptionStaysForTheNext(Backend):
+    """Gives an image without a caption that of the image before it in the request."""
+
+    def parse_images(self, value: Any) -> tuple[Wanted, ...]:
+        images: list[Wanted] = []
+        for wanted in super().parse_images(value):
+            before = images[-1].caption if images else None
+            images.append(replace(wanted, caption=wanted.caption or before))
+        return tuple(images)
+
+
+@rogue(breaks=["CAST-02"])
+class PeopleStayForTheNext(Backend):
+    """Gives an image without people those of the image before it in the request."""
+
+    def parse_images(self, value: Any) -> tuple[Wanted, ...]:
+        images: list[Wanted] = []
+        for wanted in super().parse_images(value):
+            before = images[-1].person_ids if images else ()
+            images.append(replace(wanted, person_ids=wanted.person_ids or before))
+        return tuple(images)
+
+
+@rogue(breaks=["CAST-02"])
+class TenOfTheCast(Backend):
+    """Looks for the first ten of a season's cast."""
+
+    async def season_cast(self, entity: Entity) -> Sequence[tuple[UUID, str]]:
+        return (await super().season_cast(entity))[:10]
+
+
+class _NamedSo(Backend):
+    """Finds the names of a cast where they stand in some ways."""
+
+    after: str
+    """What has to follow a name, as a pattern."""
+
+    async def auto_people(self, order: Order, context: str) -> tuple[UUID, ...]:
+        named = await super().auto_people(order, context)
+        return tuple(
+            person
+            for person, name in await self.season_cast(order.entity)
+            if person in named and re.search(re.escape(page.folded(name)) + self.after, page.folded(context))
+        )
+
+
+@rogue(breaks=["CAST-02"])
+class PossessivesNameNobody(_NamedSo):
+    """Does not find a name that is followed by an apostrophe."""
+
+    after = r"(?![\w'’])"
+
+
+@rogue(breaks=["CAST-02"])
+class NamesEndInLetters(_NamedSo):
+    """Does not find a name that ends in a full stop."""
+
+    after = r"\b"
+
+
+@rogue(breaks=["CAST-03"])
+class NewMetadataForOld(Backend):
+    """Keeps of an asset's metadata what was found out last."""
+
+    async def store_metadata(self, asset: Asset, metadata: Mapping[str, Any]) -> None:
+        async with self.pool.connection() as connection:
+            await connection.execute(
+                "update core.media_assets set metadata = %s, updated_at = now() where id = %s",
+                (Jsonb(metadata), asset.id),
+            )
+
+
+@rogue(breaks=["CAST-04"])
+class CaptionsAreCut(Backend):
+    """Keeps the first 255 characters of a caption that was sent."""
+
+    def sent_caption(self, wanted: Wanted) -> str | None:
+        caption = super().sent_caption(wanted)
+        return caption and caption[:255]
+
+
+@rogue(breaks=["CAST-04"])
+class OnlyTheCastCanBeTagged(Backend):
+    """Drops those of the people who were sent that are not in the season's cast."""
+
+    async def scraped(self, order: Order, wanted: Wanted, source: Page | None) -> Scraped:
+        scraped = await super().scraped(order, wanted, source)
+        cast = {person for person, _ in await self.season_cast(order.entity)}
+        if order.entity.type != "season" or not self.needs_page(wanted):
+            return scraped
+        return scraped._replace(person_ids=tuple(person for person in scraped.person_ids if person in cast))
+
+
+# Exclusion, delete
+
+
+@rogue(breaks=["PRE-05"])
+class ExclusionsInLowerCase(Backend):
+    """Compares the addresses of images without case."""
+
+    def is_excluded(self, addresses: Any, excluded: AbstractSet[str]) -> bool:
+        return super().is_excluded([address.lower() for address in addresses], {each.lower() for each in excluded})
+
+
+@rogue(breaks=["PRE-05"])
+class ExclusionsWithoutTheQuery(Backend):
+    """Compares the addresses of images without their query."""
+
+    def is_excluded(self, addresses: Any, excluded: AbstractSet[str]) -> bool:
+        bare = {each.partition("?")[0] for each in excluded}
+        return super().is_excluded([address.partition("?")[0] for address in addresses], bare)
+
+
+@rogue(breaks=["DEL-01"])
+class UnhostedAssetsCrashADelete(Backend):
+    """Deletes the hosted copy without a look whether there is one."""
+
+    async def remove_object(self, connection: Connection, asset: Asset) -> bool:
+        if asset.hosted_key is None:
+            raise HTTPException(500, "Parameter validation failed: Invalid type for parameter Key, value: None")
+        return await super().remove_object(connection, asset)
+
+
+@rogue(breaks=["DEL-01"])
+class NobodyToExcludeFor(Backend):
+    """Refuses to delete and exclude an asset that nobody has."""
+
+    async def write_exclusions(
+        self, connection: Connection, asset: Asset, links: Sequence[AssetLink], caller: str | None
+    ) -> None:
+        if not links:
+            raise HTTPException(409, "The media asset has no links to exclude it for")
+        await super().write_exclusions(connection, asset, links, caller)
+
+
+@rogue(breaks=["DEL-02"])
+class EmptyExcludeIsAbsent(Backend):
+    """Takes an empty `exclude` for none."""
+
+    def parse_query_flag(self, request: Request, name: str) -> bool:
+        return request.query_params.get(name) != "" and super().parse_query_flag(request, name)
+
+
+@rogue(breaks=["EXC-01"])
+class OneExclusionOfEachType(Backend):
+    """Excludes an image for one season, one show and one person of those that it was linked to."""
+
+    async def write_exclusions(
+        self, connection: Connection, asset: Asset, links: Sequence[AssetLink], caller: str | None
+    ) -> None:
+        chosen = {link.entity_type: link for link in links}
+        await super().write_exclusions(connection, asset, [*chosen.values()], caller)
+
+
+@rogue(breaks=["EXC-01", "EXC-02"])
+class CastPhotosAreNotExcluded(Backend):
+    """Excludes for an entity what it has as any other kind than `cast`."""
+
+    async def asset_links(self, connection: Connection, asset: Asset) -> Sequence[AssetLink]:
+        cursor = await connection.execute(
+            "select entity_type, entity_id, context from core.media_links where media_asset_id = %s and kind <> 'cast'",
+            (asset.id,),
+        )
+        return [AssetLink(*row) for row in await cursor.fetchall()]
+
+
+@rogue(breaks=["EXC-02"])
+class ExclusionAfterRedirects(Backend):
+    """Excludes an image by the address to which it was redirected, which no page has."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.found: dict[str, str] = {}
+
+    async def fetch_image(self, url: str) -> Fetched:
+        fetched = await super().fetch_image(url)
+        self.found[url] = fetched.url
+        return fetched
+
+    def link_context(self, order: Order, entity: Entity, wanted: Wanted, scraped: Scraped) -> dict[str, Any]:
+        context = super().link_context(order, entity, wanted, scraped)
+        return {**context, "source_image_url": self.found.get(wanted.url, wanted.url)}
+
+
+# Counts, purge
+
+
+@rogue(breaks=["CNT-03"], profile="thorough")
+class TimeoutsCountNobody(Backend):
+    """Takes a vision service that does not answer in time for a photo of nobody."""
+
+    vision_timeout_s = 3.0
+
+    async def count_people(self, image_url: str) -> Mapping[str, Any]:
+        try:
+            return await super().count_people(image_url)
+        except HTTPException as refusal:
+            if not isinstance(refusal.__cause__, TimeoutError | httpx.TimeoutException):
+                raise
+            return {"people_count": 0, "face_count": 0, "detector": None, "model": None}
+
+
+@rogue(breaks=["CNT-01", "CNT-03"])
+class CountIsStoredAsText(Backend):
+    """Stores a count as text."""
+
+    def count_metadata(self, count: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {key: None if value is None else str(value) for key, value in super().count_metadata(count).items()}
+
+
+@rogue(breaks=["TXT-01"])
+class FailedDetectionTellsTheLast(Backend):
+    """Answers what was found before where the detector fails to look again."""
+
+    async def detect_text_overlay(self, request: Request, asset_id: str) -> Response:
+        try:
+            return await super().detect_text_overlay(request, asset_id)
+        except HTTPException as failure:
+            if not isinstance(failure.__cause__, FetchError):
+                raise
+            asset, _ = await self.known_asset(request, asset_id)
+            found = asset.metadata.get("has_text_overlay")
+            if found is None:
+                raise
+            return self.json(self.overlay_answer(asset, found))
+
+
+@rogue(breaks=["CNT-01", "CNT-03"])
+class SourceSentWithoutItsQuery(Backend):
+    """Sends the source address without its query."""
+
+    def image_address(self, asset: Asset) -> str:
+        return super().image_address(asset).partition("?")[0]
+
+
+@rogue(breaks=["CNT-03"])
+class RefusalReadForItsCount(Backend):
+    """Takes what the vision service answers below 500 for a count."""
+
+    async def count_people(self, image_url: str) -> Mapping[str, Any]:
+        try:
+            return await super().count_people(image_url)
+        except HTTPException as failure:
+            if failure.__cause__ is not None:
+                raise
+            answer = await self.client.post(
+                f"{self.settings.vision_url}/vision/people-count", json=self.vision_body(image_url)
+            )
+            if answer.is_server_error:
+                raise
+            return self.read_count(answer)
+
+
+@rogue(breaks=["CNT-03"])
+class HostedFailureCountsNobody(Backend):
+    """Takes a vision service that fails for a photo of nobody, where there is a hosted copy."""
+
+    async def auto_count(self, request: Request, asset_id: str) -> Response:
+        try:
+            return await super().auto_count(request, asset_id)
+        except HTTPException as failure:
+            asset, _ = await self.known_asset(request, asset_id)
+            if failure.status_code != 502 or asset.hosted_url is None:
+                raise
+            await self.store_metadata(asset, {"people_count": 0, "face_count": 0})
+            return self.json(self.count_answer(asset, {"people_count": 0, "face_count": 0}))
+
+
+@rogue(breaks=["TXT-01"])
+class FailedDetectionRemembered(Backend):
+    """Tells that the detector failed once, and remembers that there is no text."""
+
+    async def detect_text_overlay(self, request: Request, asset_id: str) -> Response:
+        try:
+            return await super().detect_text_overlay(request, asset_id)
+        except HTTPException as failure:
+            if isinstance(failure.__cause__, FetchError):
+                asset, _ = await self.known_asset(request, asset_id)
+                await self.store_metadata(asset, {"has_text_overlay": False})
+            raise
+
+
+@rogue(breaks=["TXT-01"])
+class UnfetchedImageIsAnEmptySuccess(Backend):
+    """Answers 200 with nothing found out where the detector cannot get the image."""
+
+    async def detect_text_overlay(self, request: Request, asset_id: str) -> Response:
+        try:
+            return await super().detect_text_overlay(request, asset_id)
+        except HTTPException as failure:
+            if not isinstance(failure.__cause__, FetchError) or "out of order" in str(failure.__cause__):
+                raise
+            return self.json({"asset_id": asset_id, "has_text_overlay": None, "detector": None})
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeWithoutCase(Purge):
+    """Compares the addresses of pages without case."""
+
+    def is_from(self, found: Import, page_url: str) -> bool:
+        return found.page_url is not None and found.page_url.lower() == page_url.lower()
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeOfEveryQuery(Purge):
+    """Compares the addresses of pages without their query."""
+
+    def is_from(self, found: Import, page_url: str) -> bool:
+        return found.page_url is not None and found.page_url.partition("?")[0] == page_url.partition("?")[0]
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeLeavesPosters(Purge):
+    """Deletes the photos of a page, and not its posters and backdrops."""
+
+    def is_from(self, found: Import, page_url: str) -> bool:
+        return found.kind not in ("poster", "backdrop") and super().is_from(found, page_url)
+
+
+@rogue(breaks=["PUR-02", "PUR-01"])
+class PurgeLeavesTheOthers(Purge):
+    """Deletes the kinds that a picker offers, and not `other`."""
+
+    def is_from(self, found: Import, page_url: str) -> bool:
+        return found.kind != "other" and super().is_from(found, page_url)
+
+
+@rogue(breaks=["PUR-02", "PUR-01"])
+class PurgeLeavesWhatIsLinkedTwice(Purge):
+    """Takes an image that the season has as two kinds for one that is shared."""
+
+    def select(self, season_id: UUID, page_url: str) -> Sequence[Import]:
+        found = super().select(season_id, page_url)
+        links = Counter(each.media_asset_id for each in found)
+        return [each for each in found if links[each.media_asset_id] == 1]

@@ -119,9 +119,9 @@ class Browser:
 
     # --- browsers ---
 
-    def session(self, token: str) -> Session:
-        """The session of a token, carried as the environment says: as Bearer or as the `__session` cookie."""
-        if self.environment.get("app_session_cookie"):
+    def session(self, token: str, *, as_cookie: bool | None = None) -> Session:
+        """The session of a token, carried as Bearer or as the `__session` cookie, where not as the environment says."""
+        if self.environment.get("app_session_cookie") if as_cookie is None else as_cookie:
             return Session((("Cookie", f"{SESSION_COOKIE}={token}"),))
         return Session((("Authorization", f"Bearer {token}"),))
 
@@ -156,10 +156,13 @@ class Browser:
         return self.client.send(Request("PATCH", url, (*who.headers, content_type, *headers), content))
 
     def media(self, route: MediaRoute, asset_id: str, session: Session) -> Exchange:
-        """Calls a media proxy."""
+        """Calls a media proxy; what has no body has no type, as browsers send it."""
         url = self.base_url + route.path.format(asset_id=asset_id)
-        body = None if route.body is None else json.dumps(route.body).encode()
-        return self.client.send(Request(route.method, url, (*session.headers, CONTENT_TYPE), body))
+        if route.body is None:
+            return self.client.send(Request(route.method, url, session.headers))
+        return self.client.send(
+            Request(route.method, url, (*session.headers, CONTENT_TYPE), json.dumps(route.body).encode())
+        )
 
     def delete(self, asset_id: str, query: str = "") -> Exchange:
         """Deletes an asset by the admin, with the query as it is."""

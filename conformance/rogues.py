@@ -22,7 +22,7 @@ from conformance.forks import Forks, prefork, preload
 from conformance.verdict import ExitCode
 
 _WORTH_A_TRACE = 8
-_OF_EACH_OTHER_CLAUSE = 2
+_OF_EACH_OTHER_CLAUSE = 1
 _ALWAYS_TRIED_S = 0.015
 
 

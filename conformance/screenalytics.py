@@ -28,6 +28,7 @@ from conformance.lab.answers import Answer
 from conformance.lab.client import Lab
 from conformance.lab.stub import photos_script
 from conformance.media import is_integer
+from conformance.polling import polls
 from conformance.states import ProviderStates
 
 DEFAULT_IMPORT_LIMIT = 5
@@ -36,6 +37,10 @@ COUNTS = ("imported_facebank_images", "imported_facebank_people", "import_errors
 
 MAX_PEOPLE = 12
 """In an episode that the suite makes."""
+LOCKED_S = 1.0
+"""How long an importer may hold an episode that it has answered for."""
+LARGE_CAST = 30
+"""People of an episode whose cast is more than a page."""
 
 
 @dataclass(frozen=True)
@@ -319,8 +324,11 @@ class Screenalytics(Importer):
         return Offer(album, (answers.rows(chosen),), (answers.rows(rows),), _addresses(chosen), promise="SYNC-01")
 
     def unseeded(self, photos: int) -> Offer:
-        """A person with photos and no seed."""
-        album, rows = self._album(photos)
+        """A person with photos and no seed; where their number is odd, none is the primary one."""
+        # of some no photo is the primary one
+        first = photos % 2
+        album, rows = self._album(first + photos)
+        rows = rows[first:]
         promise = "SYNC-02" if photos else "FALL-07"
         return Offer(album, (answers.empty(),), (answers.rows(rows),), _addresses(rows), promise=promise)
 
@@ -396,8 +404,13 @@ class Screenalytics(Importer):
     # --- the import ---
 
     def run(self, episode: Episode) -> Import:
-        """Imports the episode and waits for the end."""
-        return self._watched([episode], lambda: [self._trigger(episode)])[0]
+        """Imports the episode and waits for the end; asks again for a while where another is said to be under way."""
+        for _ in polls(LOCKED_S, pause_s=0.05):
+            (seen,) = self._watched([episode], lambda: [self._trigger(episode)])
+            answer = None if seen.exchange is None else seen.exchange.response
+            if answer is None or answer.status not in (409, 423):
+                break
+        return seen
 
     def run_at_once(
         self, episode: Episode, meanwhile: Callable[[], None], times: int = 2, *, also: Episode | None = None

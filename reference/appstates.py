@@ -35,13 +35,22 @@ class _Show:
         source: str = "tmdb",
         kind: str = "backdrop",
         hosted: bool = True,
+        size: tuple[int | None, int | None] = (3840, 2160),
+        language: str | None = None,
+        file: bool = True,
+        also: _Show | None = None,
         linked: Mapping[str, str] | None = None,
         legacy: Mapping[str, str] | None = None,
     ) -> str:
-        """Plan an image that the show has as `kind`; seasons have it in `linked` and `legacy` as season → kind."""
+        """Plan an image that the show, and `also` another, has as `kind`.
+
+        Seasons have it in `linked` and `legacy` as season → kind; without `file` TMDb's name of it is not known.
+        """
         file_path = f"/{uuid.uuid4().hex}.jpg"
-        asset = self.plan.asset(hosted, 3840, 2160, source=source, metadata={"file_path": file_path})
-        self._link("show", self.id, asset.id, kind)
+        metadata = {"iso_639_1": language, **({"file_path": file_path} if file else {})}
+        asset = self.plan.asset(hosted, *size, source=source, metadata=metadata)
+        for show in filter(None, (self, also)):
+            show._link("show", show.id, asset.id, kind)
         for season_id, season_kind in (linked or {}).items():
             self._link("season", season_id, asset.id, season_kind)
         for season_id, season_kind in (legacy or {}).items():
@@ -77,6 +86,13 @@ def _season_backdrops(plan: Plan, params: Mapping[str, Any], positions: Iterable
         "unassigned": [
             show.image(),
             show.image(hosted=False),
+            show.image(size=(None, None)),
+            show.image(size=(1000, 563)),
+            show.image(language="en"),
+            show.image(file=False),
+            show.image(also=other),
+            # more than a page of a drawer has
+            *(show.image() for _ in range(40)),
             show.image(linked={season: "poster", after: "other"}),
             show.image(legacy={season: "poster"}),
             show.image(linked={elsewhere: "backdrop"}),
@@ -84,6 +100,7 @@ def _season_backdrops(plan: Plan, params: Mapping[str, Any], positions: Iterable
         ],
         "assigned_by_link": [
             show.image(linked={season: "backdrop"}),
+            show.image(linked={season: "backdrop"}, file=False),
             show.image(linked={before: "backdrop"}),
             show.image(linked={season: "poster", after: "backdrop"}),
         ],

@@ -72,6 +72,8 @@ class Answer:
     """The Content-Length that is stated where it is not the body's; more than that is not sent."""
     end: End = "whole"
     """How the body ends: well, by the end of the connection, by its reset, or not before the key is released."""
+    gzip: bool = False
+    """Whether the body is compressed where the caller takes that."""
 
     @property
     def size(self) -> int:
@@ -163,6 +165,11 @@ def held(answer: Answer) -> Answer:
     return replace(answer, held=True)
 
 
+def compressed(answer: Answer) -> Answer:
+    """The same answer, as gzip where the caller takes that."""
+    return replace(answer, gzip=True)
+
+
 def hold() -> Answer:
     """Nothing until the peer leaves, or a 504 once it is released."""
     return replace(held(status(504)), word="timeout")
@@ -179,7 +186,7 @@ def close() -> Answer:
 
 
 def toggled() -> Answer:
-    """The toggle's 200: the ids of the path and the value of the body; 422 where there is none."""
+    """The toggle's 200: the ids of the path and the value of the body; 422 where there is none, or it is no JSON's."""
     return Answer("toggle", "200")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from conformance.lab import answers
-from conformance.lab.answers import Answer
+from conformance.lab.answers import Answer, Chunk
 from conformance.lab.journal import path_segments
 from conformance.lab.scripts import Holds, Routed, Scripts
 from conformance.lab.server import Received
@@ -67,7 +68,10 @@ class StubBackend:
         """The answer by the endpoint and the key's script."""
         led = route(received.method, received.target, received.body)
         scripted = self._scripts.take(led.script)
-        answer = answer_for(led, scripted, received.target, received.body)
+        said = {name.lower(): value for name, value in received.headers}
+        answer = answer_for(led, scripted, received.target, received.body, said.get("content-type", ""))
+        if answer.gzip and _takes_gzip(said.get("accept-encoding", "")):
+            answer = _compressed(answer)
         answered = scripted is not None or (led.operation == "image" and led.refusal is None)
         return Routed(led.operation, led.key, answer, self._holds[led.key], answered)
 
@@ -146,7 +150,7 @@ def _page(query: Mapping[str, str]) -> tuple[int, int] | None:
     return (limit, offset) if limit >= 1 and offset >= 0 else None
 
 
-def answer_for(route: Route, scripted: Answer | None, target: str, body: bytes) -> Answer:
+def answer_for(route: Route, scripted: Answer | None, target: str, body: bytes, content_type: str = "") -> Answer:
     """What is answered: `scripted` with the call's own page or values, or what goes without a script."""
     if route.refusal is not None:
         return route.refusal
@@ -154,7 +158,7 @@ def answer_for(route: Route, scripted: Answer | None, target: str, body: bytes) 
         return _image(target) if route.operation == "image" else answers.status(404)
     if scripted.kind == "rows":
         return _one_page(scripted, target)
-    return _toggled(scripted, target, body) if scripted.kind == "toggle" else scripted
+    return _toggled(scripted, target, body, content_type) if scripted.kind == "toggle" else scripted
 
 
 def _one_page(scripted: Answer, target: str) -> Answer:
@@ -164,8 +168,11 @@ def _one_page(scripted: Answer, target: str) -> Answer:
     return replace(scripted, kind="response", word=word, body=json.dumps(page))
 
 
-def _toggled(scripted: Answer, target: str, body: bytes) -> Answer:
+def _toggled(scripted: Answer, target: str, body: bytes, content_type: str) -> Answer:
     segments = path_segments(target)
+    # frameworks read JSON where it is declared, and many where nothing is
+    if content_type and "json" not in content_type.lower():
+        return answers.status(422)
     try:
         value: Any = json.loads(body)["facebank_seed"]
     except (ValueError, TypeError, KeyError):
@@ -174,7 +181,22 @@ def _toggled(scripted: Answer, target: str, body: bytes) -> Answer:
         return answers.status(422)
     person_id, link_id = unquote(segments[4]), unquote(segments[6])
     echo = {"link_id": link_id, "person_id": person_id, "facebank_seed": value}
-    return replace(answers.json_value(echo, "200"), held=scripted.held)
+    return replace(answers.json_value(echo, "200"), held=scripted.held, gzip=scripted.gzip)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    return "gzip" in (coding.strip().lower() for coding in accepted.split(","))
+
+
+def _compressed(answer: Answer) -> Answer:
+    """The answer as gzip, each chunk flushed by itself."""
+    gzip = zlib.compressobj(wbits=31)
+    chunks = [
+        (chunk.gate, gzip.compress(chunk.data.encode("latin-1")) + gzip.flush(zlib.Z_SYNC_FLUSH))
+        for chunk in answer.chunks or (Chunk(answer.body),)
+    ]
+    packed = tuple(Chunk(data.decode("latin-1"), gate) for gate, data in (*chunks, (None, gzip.flush())))
+    return replace(answer, headers=(*answer.headers, ("Content-Encoding", "gzip")), body="", chunks=packed)
 
 
 def _image(target: str) -> Answer:

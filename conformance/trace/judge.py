@@ -48,6 +48,8 @@ _PATH = re.compile(r"(?:https?://[^/]*)?(?:/.*)?/screenalytics/people/([^/]+)/ph
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAMED = re.compile(rb"screenalytics\\?/people\\?/([0-9A-Fa-f-]{36})")
 """Whom a line names that is broken: torn, or run into another."""
+_JSON_RECORD = re.compile(rb'\{\s*"')
+"""How a record in JSON begins, before what it says."""
 
 
 class Options(NamedTuple):
@@ -176,9 +178,9 @@ class Tracer:
                 self._take_broken(number, line)
 
     def _take_broken(self, number: int, line: bytes) -> None:
-        # what else is written to a log may name a person too
-        if b'"GET ' in line or b"{" in line:
-            for found in _NAMED.finditer(line):
+        for found in _NAMED.finditer(line):
+            # what else is written to a log may name a person too
+            if b'"GET ' in line or _JSON_RECORD.search(line, 0, found.start()):
                 reason = f"line {number} is broken, and may be a call for this person"
                 self._unread.setdefault(person_key(found[1].decode()), reason)
 

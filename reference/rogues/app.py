@@ -18,7 +18,7 @@ import yaml
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
-from reference.app import SECRET_HEADER, App, Backdrop, Connection, Season, Settings
+from reference.app import SECRET_HEADER, SESSION_COOKIE, App, Backdrop, Connection, Season, Settings
 from reference.rogues import rogue
 
 # PRX-01: the admin toggles
@@ -1681,3 +1681,332 @@ class SpecialsAreNoSeason(App):
     async def find_season(self, connection: Connection, season_id: UUID) -> Season | None:
         season = await super().find_season(connection, season_id)
         return season if season and season.season_number else None
+
+
+@rogue(breaks=["PRX-01"])
+class SentAsText(App):
+    """Leaves the type of the body to its HTTP client, for which a text is plain text."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        content = None if body is None else json.dumps(body).encode()
+        declared = {} if body is None else {"Content-Type": "text/plain;charset=UTF-8"}
+        return await self.client.request(
+            method, url, headers={**headers, **declared}, content=content, params=list(params) or None
+        )
+
+
+@rogue(breaks=["PRX-01"])
+class BackendsHeadersCopied(App):
+    """Copies the headers of the backend's answer, also the encoding that it has undone."""
+
+    def answer(self, response: httpx.Response) -> Response:
+        answer = super().answer(response)
+        if "content-encoding" in response.headers:
+            answer.headers["Content-Encoding"] = response.headers["content-encoding"]
+        return answer
+
+
+@rogue(breaks=["PRX-02"])
+class OneSessionIsGood(App):
+    """Verifies that one of the sessions that a request brings is good, and reads from the first who it is."""
+
+    def authorize(self, request: Request) -> None:
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer").strip()
+        given = [token for token in (bearer, request.cookies.get(SESSION_COOKIE)) if token]
+        if not any(map(self.verify_session, given)):
+            raise HTTPException(401, "unauthorized")
+        try:
+            claims = jwt.decode(given[0], options={"verify_signature": False})
+        except jwt.PyJWTError as error:
+            raise HTTPException(401, "unauthorized") from error
+        if not self.is_allowlisted(claims):
+            raise HTTPException(403, "forbidden")
+
+
+@rogue(breaks=["PRX-02"])
+class JsonIsGuarded(App):
+    """Asks who calls where it reads JSON, and takes whatever is not declared as such for a page's own request."""
+
+    def authorize(self, request: Request) -> None:
+        if request.method == "GET" or request.headers.get("content-type", "").startswith("application/json"):
+            super().authorize(request)
+
+
+@rogue(breaks=["PRX-02"])
+class OverriddenMethodIsGuarded(App):
+    """Asks who calls where something is changed, by the method that a header of old frameworks says is meant."""
+
+    def authorize(self, request: Request) -> None:
+        if request.headers.get("x-http-method-override") != "GET":
+            super().authorize(request)
+
+
+@rogue(breaks=["PRX-02"])
+class SameOriginIsTrusted(App):
+    """Takes a request that says it comes from a page of the app for one of an admin, who alone sees those pages."""
+
+    def authorize(self, request: Request) -> None:
+        if request.headers.get("sec-fetch-site") != "same-origin":
+            super().authorize(request)
+
+
+class _AsSent(dict[str, Any]):
+    """A body that is read, and is passed on in the bytes in which it came."""
+
+    content = b""
+
+
+@rogue(breaks=["PRX-04"])
+class OneMemberPassedOnAsItCame(App):
+    """Passes the bytes of a body on that has no member but the one; of a member given twice it sees the last."""
+
+    async def read_body(self, request: Request) -> Any:
+        content = await request.body()
+        body = await super().read_body(request)
+        if request.method != "PATCH" or not isinstance(body, dict) or len(body) != 1:
+            return body
+        sent = _AsSent(body)
+        sent.content = content
+        return sent
+
+    def toggle_body(self, body: Any, flag: bool) -> Any:
+        return body if isinstance(body, _AsSent) else super().toggle_body(body, flag)
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        if not isinstance(body, _AsSent):
+            return await super().send(method, url, headers, body, params)
+        declared = {**headers, "Content-Type": "application/json"}
+        return await self.client.request(method, url, headers=declared, content=body.content)
+
+
+@rogue(breaks=["PRX-04"])
+class AuthorizationBesideTheCookie(App):
+    """Knows people by their cookie, and hands on an `Authorization` that stands beside it."""
+
+    def session_token(self, request: Request) -> str | None:
+        return request.cookies.get(SESSION_COOKIE) or super().session_token(request)
+
+    def toggle_headers(self, request: Request) -> dict[str, str]:
+        headers, given = super().toggle_headers(request), request.headers.get("authorization")
+        return {**headers, "Authorization": given} if given and SESSION_COOKIE in request.cookies else headers
+
+
+@rogue(breaks=["PRX-05"])
+class PartsAreRead(App):
+    """Reads the value from a part of a multipart body too, where it is a text."""
+
+    async def read_body(self, request: Request) -> Any:
+        if "multipart/form-data" not in request.headers.get("content-type", ""):
+            return await super().read_body(request)
+        part = re.search(rb'name="facebank_seed"\r\n\r\n(\w+)', await request.body())
+        return {"facebank_seed": part[1] == b"true"} if part else {}
+
+
+@rogue(breaks=["PRX-06"])
+class StateIsASuccess(App):
+    """Knows a success by the link's state in it, which a refusal may tell as well."""
+
+    def answer(self, response: httpx.Response) -> Response:
+        try:
+            value = response.json()
+        except ValueError:
+            value = None
+        return self.json(value) if isinstance(value, dict) and "facebank_seed" in value else super().answer(response)
+
+
+@rogue(breaks=["PRX-06"])
+class MessageInAHeader(App):
+    """Repeats the backend's message in a header, which takes no other script than Latin."""
+
+    def error(self, status: int, message: str) -> Response:
+        error = super().error(status, message)
+        error.headers["X-Message"] = message
+        return error
+
+
+@rogue(breaks=["PRX-07"])
+class UnreachableIsOff(App):
+    """Takes a seed for taken away where the backend is not there: it can be tried again."""
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        try:
+            return await super().send_toggle(request, person_id, link_id, body)
+        except HTTPException:
+            if body["facebank_seed"]:
+                raise
+            return httpx.Response(200, json={"link_id": link_id, "person_id": person_id, "facebank_seed": False})
+
+
+@rogue(breaks=["PRX-07"])
+class LastStateWhereUnreachable(App):
+    """Answers with what it heard last of a link where the backend is not there."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.heard: dict[str, httpx.Response] = {}
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        try:
+            self.heard[link_id] = await super().send_toggle(request, person_id, link_id, body)
+        except HTTPException:
+            if link_id not in self.heard:
+                raise
+        return self.heard[link_id]
+
+
+@rogue(breaks=["PRX-08"])
+class BadOrderShowsTheSettings(App):
+    """Tells what it has in its hands where the body of a media call is not JSON."""
+
+    async def read_body(self, request: Request) -> Any:
+        try:
+            return await super().read_body(request)
+        except HTTPException as error:
+            if request.method != "POST":
+                raise
+            raise HTTPException(error.status_code, f"{error.detail} ({self.settings})") from error
+
+
+@rogue(breaks=["PRX-10"])
+class OldDeleteWhereUnknown(App):
+    """Tries the path of an earlier backend where this one does not know the asset, without a word on the exclusion."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        response = await super().send(method, url, headers, body, params)
+        if method != "DELETE" or response.status_code != 404:
+            return response
+        return await super().send(method, url.replace("/media-assets/", "/images/"), headers, body, [])
+
+
+@rogue(breaks=["PRX-11"])
+class CompressedStreamPassedOn(App):
+    """Lets the backend compress a stream, and passes its bytes on as they came."""
+
+    def service_headers(self, request: Request) -> dict[str, str]:
+        return {**super().service_headers(request), "Accept-Encoding": "gzip"}
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for piece in response.aiter_raw():
+            yield piece
+
+
+@rogue(breaks=["PRX-11"])
+class AbandonedImportGoesOn(App):
+    """Imports a page once at a time, and takes an import that the browser has left for one that is under way."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.under_way: set[str] = set()
+
+    async def import_stream(self, request: Request) -> Response:
+        await request.body()
+        if str(await self.read_body(request)) in self.under_way:
+            return self.error(409, "this page is being imported")
+        return await super().import_stream(request)
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        order = str(json.loads(response.request.content))
+        self.under_way.add(order)
+        async for piece in super().pieces(response):
+            yield piece
+        self.under_way.discard(order)
+
+
+@rogue(breaks=["PRX-11"])
+class ImportedIsTheEnd(App):
+    """Knows the summary by its `imported`, and ends the stream after it."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        async for line in by_line(super().pieces(response)):
+            yield line
+            if b'"imported"' in line:
+                yield b"\n"
+                return
+
+
+@rogue(breaks=["SSE-01"])
+class BrokenStreamToldInWords(App):
+    """Tells in an event that is no JSON that the backend broke off."""
+
+    async def pieces(self, response: httpx.Response) -> Pieces:
+        try:
+            async for piece in response.aiter_bytes():
+                yield piece
+        except httpx.HTTPError as error:
+            yield f"event: error\ndata: the backend broke off: {type(error).__name__}\n\n".encode()
+
+
+@rogue(breaks=["PRX-12"])
+class FoundIsASuccess(App):
+    """Knows a success by what was found, which a backend may tell that could not store it."""
+
+    def answer(self, response: httpx.Response) -> Response:
+        try:
+            value = response.json()
+        except ValueError:
+            value = None
+        found = isinstance(value, dict) and {value.get("people_count"), value.get("has_text_overlay")} != {None}
+        return self.json(value) if found else super().answer(response)
+
+
+@rogue(breaks=["PRX-12"])
+class BodyCutShortIsEmpty(App):
+    """Looks at the status of a count or a detection once the body is there, and takes one that breaks off for none."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Query) -> httpx.Response:
+        if not url.endswith(("auto-count", "detect-text-overlay")):
+            return await super().send(method, url, headers, body, params)
+        request = self.client.build_request(method, url, headers=headers, params=list(params))
+        response = await self.client.send(request, stream=True)
+        try:
+            await response.aread()
+        except httpx.HTTPError:
+            return httpx.Response(200, json={})
+        finally:
+            await response.aclose()
+        return response
+
+
+@rogue(breaks=["BKD-01"])
+class FilesAreCompared(App):
+    """Looks the file up among the seasons' files, where one that is not known is neither there nor not there."""
+
+    def is_in_legacy_season_images(self) -> LiteralString:
+        return (
+            "assets.metadata ->> 'file_path' in (select file_path from core.season_images as images"
+            " join core.seasons on seasons.id = images.season_id"
+            " where images.source = 'tmdb' and images.kind = 'backdrop' and seasons.show_id = %(show_id)s)"
+        )
+
+
+@rogue(breaks=["BKD-01"])
+class WideAlone(App):
+    """Offers what is wide enough for a drawer, and nothing whose size is not known."""
+
+    def is_from_tmdb(self) -> LiteralString:
+        return super().is_from_tmdb() + " and width >= 1280"
+
+
+@rogue(breaks=["BKD-01"])
+class WithoutWordsAlone(App):
+    """Offers what has no language, as TMDb knows backdrops without words."""
+
+    def is_from_tmdb(self) -> LiteralString:
+        return super().is_from_tmdb() + " and assets.metadata ->> 'iso_639_1' is null"
+
+
+@rogue(breaks=["BKD-01"])
+class FirstPageOnly(App):
+    """Offers as many as a page of the drawer has."""
+
+    def backdrops_sql(self) -> LiteralString:
+        return super().backdrops_sql() + " limit 24"
+
+
+@rogue(breaks=["BKD-01"])
+class OfOneShowAlone(App):
+    """Takes what another show has as well for the other's."""
+
+    def is_backdrop_of_the_show(self) -> LiteralString:
+        mine = super().is_backdrop_of_the_show()
+        return f"{mine} and not {mine.replace('= %(show_id)s', '<> %(show_id)s')}"

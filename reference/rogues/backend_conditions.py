@@ -48,6 +48,34 @@ class GrantRememberedForALink(Backend):
             self.granted.add(call)
 
 
+class _TokenElsewhere(Backend):
+    """Looks for a token in another place where there is no `Authorization`."""
+
+    def bearer_token(self, request: Request) -> bytes | None:
+        return super().bearer_token(request) or self.other_token(request)
+
+    def other_token(self, request: Request) -> bytes | None:
+        """What stands in the other place."""
+        raise NotImplementedError
+
+
+@rogue(breaks=["AUTH-01"])
+class TokenFromACookie(_TokenElsewhere):
+    """Takes the token from a cookie where there is no `Authorization`."""
+
+    def other_token(self, request: Request) -> bytes | None:
+        token = request.cookies.get("access_token") or request.cookies.get("sb-access-token")
+        return token.encode() if token else None
+
+
+@rogue(breaks=["AUTH-01"])
+class TokenFromTheGatewaysHeader(_TokenElsewhere):
+    """Takes the token from the header `apikey` where there is no `Authorization`, as the database's gateway does."""
+
+    def other_token(self, request: Request) -> bytes | None:
+        return self.header(request, "apikey")
+
+
 @rogue(breaks=["AUTH-03"])
 class SecretAnywhereInAList(Backend):
     """Reads the header as a list, for the time of a rotation, and takes it where the secret is one of it."""
@@ -75,6 +103,15 @@ class AllowlistReadsTheProfile(Backend):
         profile = claims.get("user_metadata")
         email = (isinstance(profile, dict) and profile.get("email")) or claims.get("email")
         return super().is_allowlisted({"email": email})
+
+
+@rogue(breaks=["AUTH-11"])
+class InternalSecretReadsThePhotos(Backend):
+    """Takes the internal admin secret for a service token of Screenalytics'."""
+
+    def authorize_reader(self, request: Request) -> None:
+        if not self.secret_matches(self.bearer_token(request)):
+            super().authorize_reader(request)
 
 
 @rogue(breaks=["AUTH-11"])
@@ -571,6 +608,14 @@ class OwnerMatchedByThePhoto(Backend):
 
 
 @rogue(breaks=["TOG-07"])
+class LinksOfOthersThanPeople(Backend):
+    """Asks the links of people alone whether they are of a gallery, and takes a season for the person whose link is."""
+
+    def is_gallery_link(self, link: Link) -> bool:
+        return link.entity_type != "person" or super().is_gallery_link(link)
+
+
+@rogue(breaks=["TOG-07"])
 class OwnerCheckedOnce(Backend):
     """Checks whose a link is until it was found to be right."""
 
@@ -692,14 +737,6 @@ class UnplacedPhotosLeftOut(Backend):
         return f"{super().photos_condition(query)} and position is not null"
 
 
-@rogue(breaks=["PHO-03", "PHO-04"])
-class HundredPhotosByDefault(Backend):
-    """Answers with a hundred photos where no limit is named."""
-
-    def parse_count(self, name: str, text: str | None, default: int, low: int, high: int) -> int:
-        return super().parse_count(name, text, min(default, 100), low, high)
-
-
 @rogue(breaks=["PHO-07"])
 class NoneMeansLeftOut(Backend):
     """Takes `undefined` and `none` for a parameter that was left out."""
@@ -739,13 +776,43 @@ class OffsetNeedsALimit(Backend):
         return query if "limit" in request.query_params else query._replace(offset=0)
 
 
-@rogue(breaks=["PHO-09"])
-class FiftyPhotosPerPage(Backend):
-    """Answers with fifty photos where a limit names more."""
+class _KeptLists(Backend):
+    """Caches the lists of each person until they are toggled, or something else is done."""
 
-    def parse_count(self, name: str, text: str | None, default: int, low: int, high: int) -> int:
-        count = super().parse_count(name, text, default, low, high)
-        return min(count, 50) if name == "limit" and text is not None else count
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.lists: dict[tuple[UUID, PhotoQuery], Sequence[PhotoRow]] = {}
+
+    async def select_photos(self, connection: Connection, person_id: UUID, query: PhotoQuery) -> Sequence[PhotoRow]:
+        call = person_id, query
+        if call not in self.lists:
+            self.lists[call] = await super().select_photos(connection, person_id, query)
+        return self.lists[call]
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        stored = await super().store_flag(connection, link, flag)
+        self.lists.clear()
+        return stored
+
+
+@rogue(breaks=["PHO-04", "PHO-03"])
+class ListsOutliveADelete(_KeptLists):
+    """Caches the lists of a person until a toggle or an import, and not until a delete."""
+
+    async def events(self, order: Order) -> Any:
+        async for event in super().events(order):
+            self.lists.clear()
+            yield event
+
+
+@rogue(breaks=["PHO-04"])
+class ListsMissAnImport(_KeptLists):
+    """Caches the lists of a person until a toggle or a delete, and not until an import."""
+
+    async def delete_asset(self, request: Request, asset_id: str) -> Response:
+        answer = await super().delete_asset(request, asset_id)
+        self.lists.clear()
+        return answer
 
 
 @rogue(breaks=["PHO-10", "PHO-04"])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import httpx
 from fastapi import HTTPException, Request, Response
+from PIL import Image as Pictures
 from psycopg.types.json import Jsonb
 
 from reference import page
@@ -20,6 +22,8 @@ from reference.access import Connection, Settings
 from reference.backend import Backend
 from reference.fetching import IDENTITY, Fetched, FetchError
 from reference.media import (
+    MAX_IMAGE_BYTES,
+    MAX_IMAGES,
     Asset,
     AssetLink,
     Entity,
@@ -68,6 +72,51 @@ class SeedsSurviveADelete(Backend):
         )
 
 
+@rogue(breaks=["DEL-01"])
+class OldIdsLeadToTheNewAsset(Backend):
+    """Knows a deleted asset by its address, and deletes for its id what was imported from there since."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.deleted: dict[UUID, str | None] = {}
+
+    async def select_asset(self, connection: Connection, condition: LiteralString, value: Any) -> Asset | None:
+        found = await super().select_asset(connection, condition, value)
+        if found is None and value in self.deleted:
+            return await super().select_asset(connection, "source_url = %s for update", self.deleted[value])
+        return found
+
+    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
+        await super().remove_asset(connection, asset)
+        self.deleted[asset.id] = asset.source_url
+
+
+@rogue(breaks=["TOG-11"])
+class FlagComesBackWithThePhoto(Backend):
+    """Remembers whose seed a deleted photo was, and makes it one again when it is imported again."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.seeds: set[tuple[UUID, str | None]] = set()
+
+    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
+        cursor = await connection.execute(
+            "select entity_id from core.media_links where media_asset_id = %s and facebank_seed", (asset.id,)
+        )
+        self.seeds |= {(person, asset.source_url) for (person,) in await cursor.fetchall()}
+        await super().remove_asset(connection, asset)
+
+    async def link(
+        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
+    ) -> None:
+        await super().link(connection, entity, asset, kind, context)
+        if (entity.id, asset.source_url) in self.seeds:
+            await connection.execute(
+                "update core.media_links set facebank_seed = true where entity_id = %s and media_asset_id = %s",
+                (entity.id, asset.id),
+            )
+
+
 # Preview
 
 
@@ -89,6 +138,36 @@ class TeasersDateThePage(Backend):
         first = document.tree.css_first("time[datetime]")
         moment = page.iso8601(first.attributes.get("datetime") or "") if first is not None else None
         return moment or super().published_at(document)
+
+
+@rogue(breaks=["PRE-02", "CAST-03"])
+class CommentsDateThePage(Backend):
+    """Takes the last date in a page's JSON-LD for its own, which may be that of a comment."""
+
+    def published_at(self, document: Document) -> str | None:
+        data = " ".join(node.text() for node in document.tree.css('script[type="application/ld+json"]'))
+        stated = [*re.findall(r'"datePublished": *"([^"]*)"', data)]
+        return (page.iso8601(stated[-1]) if stated else None) or super().published_at(document)
+
+
+@rogue(breaks=["PRE-02", "CAST-03"])
+class LastModifiedIsPublished(Backend):
+    """Takes the `Last-Modified` of a page that states no date for the day of its publication."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.modified: dict[str, str] = {}
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        async with super().open(method, url, headers) as answer:
+            self.modified[str(answer.url)] = answer.headers.get("last-modified", "")
+            yield answer
+
+    def published_at(self, document: Document) -> str | None:
+        return super().published_at(document) or page.iso8601(self.modified.get(document.url, ""))
 
 
 class _OtherSizes(Backend):
@@ -130,6 +209,34 @@ class SizesBeforeTheFilter(_OtherSizes):
 
 
 @rogue(breaks=["PRE-03"])
+class SizesBeforeTheWidth(Backend):
+    """Looks for the sizes of narrow images too, and gives them in their order to those that are wide enough."""
+
+    async def candidates(
+        self, found: Page, query: PreviewQuery, excluded: AbstractSet[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        offered = await super().candidates(found, query, excluded)
+        measured = await super().candidates(found, query._replace(min_width=0), excluded)
+        return [{**each, "bytes": other["bytes"]} for each, other in zip(offered, measured, strict=False)]
+
+
+@rogue(breaks=["PRE-03"])
+class UnreadableHeadsFailThePreview(Backend):
+    """Catches that an image whose size its page does not give can't be had, and not that it is none."""
+
+    async def probe_dimensions(self, url: str, deadline: float) -> tuple[int, int] | None:
+        found = await super().probe_dimensions(url, deadline)
+        if found is None:
+            try:
+                async with self.looking(deadline):
+                    content = (await self.fetch(url, MAX_IMAGE_BYTES, self.probe_timeout_s, IDENTITY)).content
+            except (FetchError, TimeoutError, httpx.HTTPError):
+                return None
+            raise ValueError(f"cannot identify {len(content)} bytes")
+        return found
+
+
+@rogue(breaks=["PRE-03"])
 class SizesWithoutTheQuery(_OtherSizes):
     """Looks once for the size of images whose addresses differ in their query alone."""
 
@@ -153,6 +260,111 @@ class LengthOfTheRedirect(Backend):
         except (TimeoutError, ValueError, httpx.HTTPError, httpx.InvalidURL):
             pass
         return await super().probe_size(url, deadline)
+
+
+@rogue(breaks=["PRE-05", "PRE-06"])
+class ExclusionsByTheFileName(Backend):
+    """Compares images by the last part of their addresses."""
+
+    def is_excluded(self, addresses: Any, excluded: AbstractSet[str]) -> bool:
+        names = {each.rpartition("/")[2] for each in excluded}
+        return any(self.canonical(address).rpartition("/")[2] in names for address in addresses)
+
+
+@rogue(breaks=["PRE-05", "EXC-02", "SSE-05"])
+class ListIsEncodedOnceMore(Backend):
+    """Percent-encodes an address for the list, also where it is encoded already."""
+
+    async def write_exclusions(
+        self, connection: Connection, asset: Asset, links: Sequence[AssetLink], caller: str | None
+    ) -> None:
+        await super().write_exclusions(connection, asset, links, caller)
+        await connection.execute(
+            "update core.media_scrape_exclusions"
+            " set source_image_url_canonical = replace(source_image_url_canonical, '%%', '%%25')"
+            " where entity_id = any(%s) and source_image_url = %s",
+            ([link.entity_id for link in links], asset.source_url),
+        )
+
+
+@rogue(breaks=["PRE-05"])
+class RelativeAddressesAreOnNoList(Backend):
+    """Compares the addresses of images as the page has them, which may be relative ones."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.relative: dict[str, AbstractSet[str]] = {}
+
+    def images(self, document: Document) -> tuple[Image, ...]:
+        written = [node.attributes.get("src") or "" for node in document.tree.css("img")]
+        self.relative[document.url] = {
+            self.canonical(page.absolute(document.base_url, address) or address)
+            for address in written
+            if not page.is_http(address)
+        }
+        return super().images(document)
+
+    async def candidates(
+        self, found: Page, query: PreviewQuery, excluded: AbstractSet[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        return await super().candidates(found, query, excluded - self.relative.get(found.url, frozenset()))
+
+
+@rogue(breaks=["PRE-05"])
+class CastPhotosAreNotOfferedAgain(Backend):
+    """Leaves out of a preview for an entity what it has as cast photos."""
+
+    async def exclusions_for(self, entity: Entity | None) -> AbstractSet[str]:
+        excluded = await super().exclusions_for(entity)
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select source_url from core.media_links join core.media_assets as assets on assets.id = media_asset_id"
+                " where entity_type = %s and entity_id = %s and metadata ->> 'kind' = 'cast'",
+                entity or ("", UUID(int=0)),
+            )
+            return excluded | {self.canonical(address) for (address,) in await cursor.fetchall()}
+
+    async def refusal(self, order: Order, wanted: Wanted) -> Outcome | None:
+        excluded = await super().exclusions_for(order.entity)
+        return Outcome("excluded") if self.is_excluded([wanted.url], excluded) else None
+
+    async def bars(self, entity: Entity, wanted: Wanted) -> bool:
+        return self.is_excluded([wanted.url], await super().exclusions_for(entity))
+
+
+@rogue(breaks=["PRE-07"])
+class PreviewMarksCastPhotos(Backend):
+    """Writes down at cast photos that their page was looked at again."""
+
+    async def load_page(self, url: str) -> Page:
+        async with self.pool.connection() as connection:
+            await connection.execute(
+                "update core.media_assets set metadata = metadata || %s, updated_at = now()"
+                " where metadata ->> 'source_page_url' = %s and metadata ->> 'kind' = 'cast'",
+                (Jsonb({"source_checked": True}), url),
+            )
+        return await super().load_page(url)
+
+
+@rogue(breaks=["PRE-08"])
+class EveryTextIsAPage(Backend):
+    """Takes for a page whatever is text."""
+
+    def is_html(self, fetched: Fetched) -> bool:
+        return fetched.media_type.startswith("text/") or super().is_html(fetched)
+
+
+@rogue(breaks=["PRE-08"])
+class FailedHandshakesCrash(Backend):
+    """Knows what to do with a server that can't be reached, and not with one that speaks no TLS."""
+
+    async def fetch_page(self, url: str) -> Fetched:
+        try:
+            return await super().fetch_page(url)
+        except FetchError as error:
+            if url.startswith("https:") and isinstance(error.__cause__, httpx.ConnectError):
+                raise RuntimeError("no handshake") from error
+            raise
 
 
 @rogue(breaks=["PRE-05"])
@@ -350,6 +562,61 @@ class BrokenPicturesCrash(Backend):
             raise
 
 
+@rogue(breaks=["IMP-04", "SSE-07"])
+class BombsEndTheImport(Backend):
+    """Catches that an image can't be read, and not that it would be too large to be."""
+
+    def identify(self, fetched: Fetched) -> Picture:
+        try:
+            return super().identify(fetched)
+        except FetchError as error:
+            if isinstance(error.__cause__, Pictures.DecompressionBombError):
+                raise RuntimeError("decompression bomb") from error
+            raise
+
+
+@rogue(breaks=["IMP-04", "SSE-07"])
+class BrokenAddressesEndTheImport(Backend):
+    """Knows what to do with an image that can't be fetched, and not with an address that none can be fetched from."""
+
+    async def refusal(self, order: Order, wanted: Wanted) -> Outcome | None:
+        try:
+            self.check_address(wanted.url)
+        except FetchError as error:
+            raise RuntimeError("unsupported protocol") from error
+        return await super().refusal(order, wanted)
+
+
+@rogue(breaks=["IMP-03"])
+class NamesakesAreDuplicates(Backend):
+    """Takes images whose files have the same name for the same image."""
+
+    async def obtain_asset(
+        self, connection: Connection, order: Order, wanted: Wanted, picture: Picture, scraped: Scraped
+    ) -> tuple[Asset, bool]:
+        name = wanted.url.partition("?")[0].rpartition("/")[2]
+        known = await self.select_asset(
+            connection, "regexp_replace(split_part(source_url, '?', 1), '^.*/', '') = %s", name
+        )
+        return (known, False) if known else await super().obtain_asset(connection, order, wanted, picture, scraped)
+
+
+@rogue(breaks=["SSE-01"])
+class QuotesAsTheyAre(Backend):
+    """Puts texts between quotation marks, and leaves those that are in them."""
+
+    def frame(self, name: str, data: Mapping[str, Any]) -> bytes:
+        return super().frame(name, data).replace(b'\\"', b'"')
+
+
+@rogue(breaks=["SSE-03", "IMP-02"])
+class FortyNineImagesAtMost(Backend):
+    """Imports one image less than a request may have, and passes over the fiftieth."""
+
+    def parse_images(self, value: Any) -> tuple[Wanted, ...]:
+        return super().parse_images(value)[: MAX_IMAGES - 1]
+
+
 @rogue(breaks=["IMP-05"])
 class PlainImportDropsPeople(Backend):
     """Tags the people who were sent with a plain import on cast photos alone."""
@@ -472,6 +739,43 @@ class ContextByTheSmallOne(Backend):
         return replace(found, images=tuple(replace(image, best_url=image.original_url) for image in found.images))
 
 
+@rogue(breaks=["CAST-01", "CAST-02"])
+class ContextByTheFileName(Backend):
+    """Knows the images of a page by the last part of their addresses."""
+
+    async def source_page(self, order: Order) -> Page | None:
+        found = await super().source_page(order)
+        if found is None:
+            return None
+        known: dict[str, Image] = {}
+        for image in found.images:
+            known.setdefault(image.best_url.partition("?")[0].rpartition("/")[2], image)
+        images = []
+        for wanted in order.images:
+            own = known.get(wanted.url.partition("?")[0].rpartition("/")[2])
+            if own is not None:
+                images.append(replace(own, best_url=wanted.url, original_url=wanted.url))
+        return replace(found, images=tuple(images))
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class PagesByTheAddressAsWritten(Backend):
+    """Remembers a previewed page without the fragment of its address, and looks for it with the fragment."""
+
+    async def source_page(self, order: Order) -> Page | None:
+        return self.pages.get(order.source_url)
+
+
+@rogue(breaks=["CAST-01", "CAST-02"])
+class EveryPageIsUtf8(Backend):
+    """Reads every page as UTF-8, whatever charset it declares."""
+
+    def parse_page(self, fetched: Fetched) -> Page:
+        return super().parse_page(
+            fetched._replace(charset="utf-8", content=fetched.content.decode("utf-8", "replace").encode())
+        )
+
+
 @dataclass(frozen=True)
 class _Numbered(Wanted):
     """An image of a request, by its number in a preview."""
@@ -581,6 +885,15 @@ class CaptionsAreCut(Backend):
     def sent_caption(self, wanted: Wanted) -> str | None:
         caption = super().sent_caption(wanted)
         return caption and caption[:255]
+
+
+@rogue(breaks=["CAST-04"])
+class TagsAreTakenOffCaptions(Backend):
+    """Takes what is between angle brackets out of a caption that was sent, as out of a page."""
+
+    def sent_caption(self, wanted: Wanted) -> str | None:
+        caption = super().sent_caption(wanted)
+        return caption and re.sub("<[^>]*>", "", caption)
 
 
 @rogue(breaks=["CAST-04"])
@@ -837,3 +1150,25 @@ class PurgeLeavesWhatIsLinkedTwice(Purge):
         found = super().select(season_id, page_url)
         links = Counter(each.media_asset_id for each in found)
         return [each for each in found if links[each.media_asset_id] == 1]
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeByTheLastPart(Purge):
+    """Compares the addresses of pages by what follows their last slash."""
+
+    def is_from(self, found: Import, page_url: str) -> bool:
+        return found.page_url is not None and found.page_url.rpartition("/")[2] == page_url.rpartition("/")[2]
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeForgives(Purge):
+    """Takes the season's exclusions of images of the page back, so that all of it can be imported anew."""
+
+    def run(self, season_id: UUID, page_url: str, execute: bool) -> Sequence[str]:
+        if execute:
+            self.connection.execute(
+                "delete from core.media_scrape_exclusions where entity_type = 'season' and entity_id = %s"
+                " and source_page_url = %s",
+                (season_id, page_url),
+            )
+        return super().run(season_id, page_url, execute)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -1396,4 +1397,185 @@ class MissingTwiceIsDeleted(Screenalytics):
         await connection.execute(
             "delete from face_bank_images where person_id = %s and source_url = any(%s)", (person_id, twice)
         )
+        return await super().store_images(connection, person_id, addresses)
+
+
+@rogue(breaks=["FALL-03", "SYNC-02"])
+class FailedFallbackIsSkipped(Screenalytics):
+    """Does not try again to list all photos of a person, where that failed once."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.failed: set[str] = set()
+
+    async def list_photos(self, person_id: str, seed_only: bool, limit: int) -> Photos:
+        if not seed_only and person_id in self.failed:
+            raise CallFailed("it failed before")
+        try:
+            return await super().list_photos(person_id, seed_only, limit)
+        except CallFailed:
+            self.failed |= set() if seed_only else {person_id}
+            raise
+
+
+@rogue(breaks=["FALL-07"])
+class VanishedIsAnError(Screenalytics):
+    """Counts a person who has images, and of whom the backend has no photo any more, as one that failed."""
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        photos = await super().choose_photos(person_id, limit)
+        if photos.empty:
+            async with self.pool.connection() as connection:
+                known = await connection.execute("select from face_bank_images where person_id = %s", (person_id,))
+                if known.rowcount:
+                    raise CallFailed("the photos are gone")
+        return photos
+
+
+@rogue(breaks=["FALL-08"])
+class HttpsIsForced(Screenalytics):
+    """Makes every address one of HTTPS, so that no page mixes the two."""
+
+    def address(self, row: Any) -> str | None:
+        address = super().address(row)
+        return address and re.sub("^http:", "https:", address)
+
+
+@rogue(breaks=["FALL-08"])
+class BareAddressesOfTheFallbackAreTaken(Screenalytics):
+    """Takes a row of all photos that is a string for the address itself."""
+
+    async def photos_page(self, person_id: str, seed_only: bool, offset: int) -> Sequence[Any]:
+        rows = await super().photos_page(person_id, seed_only, offset)
+        return rows if seed_only else [{"served_url": row} if isinstance(row, str) else row for row in rows]
+
+
+@rogue(breaks=["FALL-12"])
+class FallbackIsUnwrapped(Screenalytics):
+    """Takes the first list in an object for all photos."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        status, body = await super().get(path, query)
+        value = json_or(body, None)
+        lists = [item for item in value.values() if isinstance(item, list)] if isinstance(value, dict) else []
+        return status, json.dumps(lists[0]).encode() if lists and query.get("seed_only") == "false" else body
+
+
+@rogue(breaks=["SYNC-01"])
+class NothingNewIsAnError(Screenalytics):
+    """Counts a person of whom all photos are known as one that failed."""
+
+    async def store(self, member: CastMember, addresses: Sequence[str]) -> int:
+        inserted = await super().store(member, addresses)
+        if addresses and not inserted:
+            raise CallFailed("nothing is new")
+        return inserted
+
+
+@rogue(breaks=["SYNC-01"])
+class FirstTwentyOfACast(Screenalytics):
+    """Imports as many people as a page of a cast has."""
+
+    async def cast(self, ep_id: str) -> Sequence[CastMember]:
+        return (await super().cast(ep_id))[:20]
+
+
+@rogue(breaks=["SYNC-02"])
+class NoPrimaryNoFallback(Screenalytics):
+    """Takes photos of which none is the primary one for another person's."""
+
+    async def photos_page(self, person_id: str, seed_only: bool, offset: int) -> Sequence[Any]:
+        rows = await super().photos_page(person_id, seed_only, offset)
+        return rows if seed_only or any(isinstance(row, dict) and row.get("is_primary") for row in rows) else []
+
+
+@rogue(breaks=["SYNC-04"])
+class StartsOverAfterAFailure(_Compares):
+    """Takes a person whose last import failed for one of whom there is nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.failed: set[str] = set()
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        outcome = await super().import_person(member, limit)
+        (self.failed.add if outcome.errors else self.failed.discard)(member.person_id)
+        return outcome
+
+    async def known(self, connection: Connection, person_id: str) -> set[str]:
+        return set() if person_id in self.failed else await super().known(connection, person_id)
+
+
+@rogue(breaks=["SYNC-06", "FALL-08"])
+class OddAddressEndsTheImport(Screenalytics):
+    """Takes the spaces off an address, and does not see that one is a number."""
+
+    def address(self, row: Any) -> str | None:
+        address = row.get("served_url") if isinstance(row, dict) else None
+        return (address.strip() or None) if address is not None else None
+
+
+class _TakesBack(Screenalytics):
+    """Takes approvals back."""
+
+    async def take_back(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> None:
+        """Takes back the approvals of the images of these addresses."""
+        await connection.execute(
+            "update face_bank_images set approved = false where person_id = %s and source_url = any(%s)",
+            (person_id, list(map(str, addresses))),
+        )
+
+
+@rogue(breaks=["SYNC-07"])
+class FallbackTakesApprovalsBack(_TakesBack):
+    """Resets to not approved what comes as a fallback, of which nobody has said that it is a seed."""
+
+    async def list_photos(self, person_id: str, seed_only: bool, limit: int) -> Photos:
+        photos = await super().list_photos(person_id, seed_only, limit)
+        return photos if seed_only else replace_addresses(photos, map(_Marked, photos.addresses))
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        marked = [address for address in addresses if isinstance(address, _Marked)]
+        await self.take_back(connection, person_id, marked)
+        return await super().store_images(connection, person_id, list(map(str, addresses)))
+
+
+@rogue(breaks=["SYNC-07"])
+class PromotedIsLookedAtAnew(_TakesBack):
+    """Resets to not approved what came as a fallback, once it is a seed."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.fallbacks: set[tuple[str, str]] = set()
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seeds = await self.list_photos(person_id, True, limit)
+        if not seeds.empty:
+            async with self.pool.connection() as connection:
+                promoted = [address for address in seeds.addresses if (person_id, address) in self.fallbacks]
+                await self.take_back(connection, person_id, promoted)
+            return seeds
+        photos = await self.list_photos(person_id, False, limit)
+        self.fallbacks |= {(person_id, address) for address in photos.addresses}
+        return photos
+
+
+@rogue(breaks=["SYNC-07"])
+class ApprovalIsOfAnEpisode(_TakesBack):
+    """Resets to not approved what another episode imports."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.episode: ContextVar[str] = ContextVar("episode")
+        self.last: dict[str, str] = {}
+
+    async def sync(self, ep_id: str, limit: int) -> Mapping[str, Any]:
+        self.episode.set(ep_id)
+        return await super().sync(ep_id, limit)
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        episode = self.episode.get()
+        if self.last.setdefault(person_id, episode) != episode:
+            await self.take_back(connection, person_id, addresses)
+        self.last[person_id] = episode
         return await super().store_images(connection, person_id, addresses)

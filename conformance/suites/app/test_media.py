@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -24,6 +24,7 @@ from conformance.app import App, Import, Session, shown
 from conformance.errors import NotVerified, TargetBroken, Violation
 from conformance.exchange import Exchange, Header, Incoming
 from conformance.lab import Answer, Call, answers
+from conformance.polling import polls
 
 # --- PRX-10: delete --------------------------------------------------------------------------------------------------
 
@@ -174,7 +175,7 @@ def test_exclude_is_one_value(app: App, value: str) -> None:
     [
         pytest.param(answers.reset, id="reset"),
         pytest.param(answers.close, id="closed"),
-        pytest.param(lambda: answers.status(503), id="503"),
+        *(pytest.param(partial(answers.status, code), id=str(code)) for code in (401, 404, 409, 503)),
     ],
 )
 def test_another_try_has_the_same_exclude(app: App, failure: Callable[[], Answer], value: str) -> None:
@@ -220,13 +221,14 @@ def progress(order: Import, number: int, **members: Any) -> dict[str, Any]:
 def story(order: Import, caption: str = "Zoë: “¡Olé!” 🎬") -> list[dict[str, Any]]:
     """The events of an import in which every third image is a duplicate, and every fourth broken.
 
-    The first image is fetched twice, and the two events that say so are the same.
+    The first image is fetched twice, and the two events that say so are the same; each tells how many are imported.
     """
     events: list[dict[str, Any]] = []
     assets: list[dict[str, Any]] = []
     errors: list[str] = []
     for number in range(1, order.count + 1):
-        events += [progress(order, number, status="downloading")] * (2 if number == 1 else 1)
+        begun = progress(order, number, status="downloading", imported=len(assets))
+        events += [begun] * (2 if number == 1 else 1)
         if number % 4 == 0:
             errors.append(f"{order.urls[number - 1]}: no image")
             events.append(progress(order, number, status="error", error="no image"))
@@ -493,6 +495,34 @@ def test_imports_at_once_are_each_its_own(app: App) -> None:
             )
 
 
+@pytest.mark.clause("PRX-11")
+def test_import_that_was_left_can_be_made_again(app: App) -> None:
+    """A browser that goes away in the middle leaves nothing behind: once the backend is done, it is asked again."""
+    order = Import(2)
+    sent = story(order)
+    app.lab.script(order.page, answers.stream(list(gated(WIRES[0], [sent[:1], sent[1:]]))))
+    with app.stream(order) as incoming:
+        got_through(app, incoming.exchange)
+        next(events_of(incoming), None)
+    app.lab.release(order.page)
+    answer = answers.stream([WIRES[0].write(event, 0) for event in sent])
+    for _ in polls(app.timeout_s / 4, 0.1):
+        app.lab.script(order.page, answer)
+        with app.stream(order) as again:
+            arrived = backends(events_of(again), sent)
+        # it may take its time to see that the browser has left
+        if again.exchange.response is not None and again.exchange.response.status == 200:
+            break
+    got_through(app, again.exchange)
+    if arrived != sent:
+        raise Violation(
+            f"after an import that the browser has left: {first_difference(sent, arrived)}",
+            expected=sent,
+            actual=arrived,
+            exchange=again.exchange,
+        )
+
+
 @pytest.mark.clause("SSE-08")
 def test_first_event_comes_before_the_last_image(app: App) -> None:
     """The browser hears of the first image while the backend has still to fetch the last."""
@@ -550,6 +580,14 @@ def test_events_survive_any_cut(app: App, step: int) -> None:
 
 
 @pytest.mark.clause("PRX-11")
+def test_compressed_events_arrive(app: App) -> None:
+    """A backend, or what stands before it, may compress the stream for an app that takes that."""
+    order = Import(3)
+    sent = story(order)
+    passes_on(app, order, sent, answers.compressed(answers.stream([WIRES[0].write(event, 0) for event in sent])))
+
+
+@pytest.mark.clause("PRX-11")
 def test_long_event_arrives(app: App) -> None:
     """The summary of an import of 50 images with long captions is one long line."""
     order = Import(50)
@@ -583,13 +621,18 @@ def test_any_events_arrive(app: App, members: list[dict[str, Any]], wire: Wire, 
     passes_on(app, order, sent, answers.stream([b"".join(chunks)] if together else chunks, wire.content_type))
 
 
+def without_summary(order: Import, end: answers.End) -> Answer:
+    """The stream of a backend that ends it before its summary."""
+    return answers.stream([WIRES[0].write(event, 0) for event in story(order)[:-1]], end=end)
+
+
 @pytest.mark.clause("PRX-11")
 @pytest.mark.parametrize("end", ["close", "reset"])
 def test_broken_stream_has_no_other_end(app: App, end: answers.End) -> None:
     """Where the backend breaks off, the app makes up no summary and no image that went well; it may tell an error."""
     order = Import(3)
-    *told, _ = story(order)
-    app.lab.script(order.page, answers.stream([WIRES[0].write(event, 0) for event in told], end=end))
+    told = story(order)[:-1]
+    app.lab.script(order.page, without_summary(order, end))
     with app.stream(order) as incoming:
         events = list(events_of(incoming))
     for event in events:
@@ -611,6 +654,20 @@ def test_each_event_is_one_line_of_data(app: App, wire: Wire) -> None:
     chunks = [wire.write(event, number) for number, event in enumerate(story(order))]
     _, exchange = whole_stream(app, order, answers.stream(chunks, wire.content_type))
     is_event_stream(exchange)
+    is_read_line_by_line(order, exchange)
+
+
+@pytest.mark.clause("SSE-01")
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_each_event_of_a_broken_stream_is_one_line_of_data(app: App, end: answers.End) -> None:
+    """The same where the backend breaks off, also of what the app says of that."""
+    order = Import(3)
+    _, exchange = whole_stream(app, order, without_summary(order, end))
+    is_read_line_by_line(order, exchange)
+
+
+def is_read_line_by_line(order: Import, exchange: Exchange) -> None:
+    """Each event's JSON stands whole on one `data: ` line."""
     for problem in sse.problems(exchange.answer.body, order.urls):
         if problem.clause == "SSE-01":
             raise Violation(problem.message, expected=problem.expected, actual=problem.actual, exchange=exchange)
@@ -633,6 +690,9 @@ FAILURES: Mapping[str, Callable[[int], Answer]] = {
     "error": lambda code: answers.status(code, {"error": "the detector is not configured"}),
     "error and nulls": lambda code: answers.status(
         code, {"error": "vision failed", "people_count": None, "has_text_overlay": None}
+    ),
+    "what was found": lambda code: answers.status(
+        code, {"people_count": 3, "has_text_overlay": True, "error": "it could not be stored"}
     ),
     "problem": lambda code: answers.status(code, {"type": "about:blank", "title": "Refused", "status": code}),
     "empty detail": lambda code: answers.status(code, {"detail": ""}),
@@ -786,6 +846,7 @@ each_unreachable = pytest.mark.parametrize(
     [
         pytest.param(answers.reset, id="reset"),
         pytest.param(answers.close, id="closed"),
+        pytest.param(lambda: replace(answers.cut_short({"detail": "no image"}), status=500), id="cut short"),
         pytest.param(None, id="refused", marks=pytest.mark.exclusive),
     ],
 )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from conformance import expect, tokens
 from conformance.app import CONTENT_TYPE, App, Import, Photo, Session, fresh_photo, media_routes, shown
 from conformance.backend import SECRET_HEADER
-from conformance.errors import NotVerified, Violation
+from conformance.errors import NotVerified, TargetBroken, Violation
 from conformance.exchange import Exchange, Failure, Header
 from conformance.lab import Answer, Call, answers
 from conformance.strategies import NO_BOOLEAN
@@ -98,6 +98,21 @@ def test_admin_toggles_off_then_on(app: App) -> None:
     photo = app.photo()
     for value in (False, True):
         toggles(app, photo, value)
+
+
+@pytest.mark.clause("PRX-01")
+def test_toggle_that_is_answered_compressed(app: App) -> None:
+    """The same where the backend, or what stands before it, compresses its answer for an app that takes that."""
+    app.require_toggles()
+    try:
+        toggles(app, app.photo(answers.compressed(answers.toggled())), True)
+    except TargetBroken as broken:
+        raise Violation(
+            "the app's answer to a toggle can't be read where the backend compresses its own",
+            expected="200 with the backend's answer",
+            actual=str(broken),
+            exchange=broken.exchange,
+        ) from None
 
 
 @pytest.mark.clause("PRX-01")
@@ -205,11 +220,26 @@ REFUSED = frozenset({401, 403})
 
 ANY_REFUSAL = frozenset(range(400, 500))
 
+
+def _beside_the_admin(as_cookie: bool) -> Callable[[App], Session]:
+    """A person who is not allowlisted, with a tampered session of the admin in the other place."""
+
+    def session(app: App) -> Session:
+        tampered = _tampered(app.environment.credential("app_admin_token"))
+        forged = app.redactor.add_derived("app_admin_token, tampered", tampered)
+        user = app.session(app.environment.credential("app_user_token"), as_cookie=as_cookie)
+        return Session((*app.session(forged, as_cookie=not as_cookie).headers, *user.headers))
+
+    return session
+
+
 INSIDERS = (
     ("X-Middleware-Subrequest", ":".join(["middleware"] * 5)),
     ("X-Middleware-Subrequest", ":".join(["src/middleware"] * 5)),
     ("X-Forwarded-Host", "localhost:3000"),
     ("X-Forwarded-For", "127.0.0.1"),
+    ("X-HTTP-Method-Override", "GET"),
+    ("Sec-Fetch-Site", "same-origin"),
 )
 """What frameworks and proxies say of a request, and what anybody can say."""
 
@@ -226,6 +256,8 @@ STRANGERS = (
     Stranger("empty cookie", lambda app: Session((("Cookie", "__session="),)), REFUSED),
     Stranger("tampered", _made_from_admin("tampered", _tampered), REFUSED),
     Stranger("unsigned", _made_from_admin("unsigned", _unsigned), REFUSED),
+    Stranger("a cookie, and a tampered token", _beside_the_admin(True), ANY_REFUSAL),
+    Stranger("a token, and a tampered cookie", _beside_the_admin(False), ANY_REFUSAL),
     Stranger("the service", _as_the_service, REFUSED),
     Stranger("the secret alone", lambda app: Session(_as_the_service(app).headers[-1:]), REFUSED),
     *(
@@ -284,15 +316,29 @@ def test_stranger_cannot_use_the_media_proxies_by_another_query(app: App, strang
 @pytest.mark.clause("PRX-02")
 @either_stranger
 @pytest.mark.parametrize(
-    ("spelled", "query"), [(str.upper, ""), (str.lower, "?from=gallery")], ids=["in upper case", "with a query"]
+    ("spelled", "query", "content_type"),
+    [
+        (str.upper, "", "application/json"),
+        (str.lower, "?from=gallery", "application/json"),
+        (str.lower, "", "text/plain;charset=UTF-8"),
+    ],
+    ids=["in upper case", "with a query", "as text"],
 )
 def test_stranger_cannot_toggle_by_another_spelling(
-    app: App, stranger: Stranger, spelled: Callable[[str], str], query: str
+    app: App, stranger: Stranger, spelled: Callable[[str], str], query: str, content_type: str
 ) -> None:
-    """Neither ids in upper case, which name the same, nor a query open another door: no 2xx, and nothing is sent."""
+    """Neither ids in upper case, nor a query, nor a body that is declared as text open another door.
+
+    There is no 2xx, and nothing is sent.
+    """
     session, who = stranger.session(app), stranger.name
     photo = app.photo()
-    exchange = app.toggle(Photo(spelled(photo.person_id), spelled(photo.link_id)), session=session, query=query)
+    exchange = app.toggle(
+        Photo(spelled(photo.person_id), spelled(photo.link_id)),
+        session=session,
+        query=query,
+        content_type=("Content-Type", content_type),
+    )
     expect.not_granted(exchange, what=f"a toggle ({who}) by another spelling")
     ids = photo.person_id, photo.link_id, photo.person_id.upper(), photo.link_id.upper()
     received_nothing(app, *ids, what=f"a toggle ({who})", exchange=exchange)
@@ -402,11 +448,15 @@ def _whole(call: Call) -> str:
 
 @dataclass(frozen=True)
 class Smuggled:
-    """What a browser adds to a toggle; `headers` and `members` hold a marker that must stay in the app."""
+    """What a browser adds to a toggle; `headers`, `members` and `before` hold a marker that must stay in the app."""
 
     name: str
     headers: Callable[[str], Sequence[Header]] = lambda marker: ()
     members: Callable[[str], dict[str, Any]] = lambda marker: {}
+    before: Callable[[str], str] = lambda marker: ""
+    """What of the body's text stands before the value."""
+    as_cookie: bool | None = None
+    """How the session is carried, where not as the environment says."""
 
 
 SMUGGLED = (
@@ -415,6 +465,8 @@ SMUGGLED = (
     Smuggled("the secret, twice", lambda m: ((SECRET_HEADER, m), (SECRET_HEADER, f"{m}-2"))),
     Smuggled("a second Authorization", lambda m: (("Authorization", f"Bearer {m}"),)),
     Smuggled("a second Authorization, as Basic", lambda m: (("Authorization", f"Basic {m}"),)),
+    Smuggled("an Authorization beside the cookie", lambda m: (("Authorization", f"Bearer {m}"),), as_cookie=True),
+    Smuggled("a value before the value", before=lambda m: f'"facebank_seed": "{m}", '),
     Smuggled("a note", members=lambda m: {"note": m}),
     Smuggled("other ids", members=lambda m: {"link_id": m, "person_id": m, "linkId": m, "personId": m}),
     Smuggled("credentials", members=lambda m: {"authorization": m, "secret": m, "headers": {SECRET_HEADER: m}}),
@@ -448,8 +500,10 @@ def test_what_the_browser_adds_stays_in_the_app(app: App, smuggled: Smuggled, va
     """A secret, an Authorization or members that the browser sends never reach the backend; refusing them is fine."""
     marker = f"smuggled-{uuid.uuid4().hex}"
     photo = app.photo()
-    body = json.dumps({"facebank_seed": value, **smuggled.members(marker)}).encode()
-    exchange = app.toggle(photo, body=body, headers=smuggled.headers(marker))
+    members = json.dumps({"facebank_seed": value, **smuggled.members(marker)})
+    body = f"{{{smuggled.before(marker)}{members[1:]}".encode()
+    admin = app.session(app.environment.credential("app_admin_token"), as_cookie=smuggled.as_cookie)
+    exchange = app.toggle(photo, body=body, headers=smuggled.headers(marker), session=admin)
     app.require_toggles()
     stays_in_the_app(app, photo, marker, exchange, what=smuggled.name)
 
@@ -524,6 +578,11 @@ ELSEWHERE: dict[str, tuple[str, bytes, Header]] = {
     "in the query alone": ("?facebank_seed=true", b"", CONTENT_TYPE),
     "in the query, null in the body": ("?facebank_seed=true", b'{"facebank_seed": null}', CONTENT_TYPE),
     "in a form": ("", b"facebank_seed=true", ("Content-Type", "application/x-www-form-urlencoded")),
+    "in a part": (
+        "",
+        b'--part\r\nContent-Disposition: form-data; name="facebank_seed"\r\n\r\ntrue\r\n--part--\r\n',
+        ("Content-Type", "multipart/form-data; boundary=part"),
+    ),
 }
 
 
@@ -557,6 +616,10 @@ REFUSAL_BODIES: dict[str, Callable[[int], Answer]] = {
     ),
     "object of details": lambda code: answers.status(code, {"detail": {"code": "refused", "link": "another's"}}),
     "empty detail": lambda code: answers.status(code, {"detail": ""}),
+    "detail of two lines in another script": lambda code: answers.status(code, {"detail": "拒否されました。\nRefusé."}),
+    "the link as it is": lambda code: answers.status(
+        code, {"link_id": str(uuid.uuid4()), "person_id": str(uuid.uuid4()), "facebank_seed": False}
+    ),
     "problem": lambda code: answers.status(code, {"type": "about:blank", "title": "Refused", "status": code}),
     "web page": lambda code: answers.raw(BAD_GATEWAY, headers=answers.HTML, code=code),
     "null": lambda code: answers.raw(b"null", code=code),
@@ -604,21 +667,21 @@ each_unreachable = pytest.mark.parametrize(
 )
 
 
-def toggled_within(app: App, photo: Photo, timeout_s: float) -> Exchange:
+def toggled_within(app: App, photo: Photo, timeout_s: float, value: bool = True) -> Exchange:
     """The admin's toggle, whose whole exchange has so many seconds."""
     target = f"/api/admin/trr-api/people/{photo.person_id}/gallery/{photo.link_id}/facebank-seed"
-    return app.raw("PATCH", target, b'{"facebank_seed": true}', timeout_s=timeout_s)
+    return app.raw("PATCH", target, json.dumps({"facebank_seed": value}).encode(), timeout_s=timeout_s)
 
 
-def unreachable(app: App, answer: Callable[[], Answer] | None) -> Exchange:
-    """A toggle whose connection to the backend breaks, or with no answer is refused.
+def unreachable(app: App, answer: Callable[[], Answer] | None, value: bool = True) -> Exchange:
+    """A toggle whose connection to the backend breaks, or with no answer is refused, after one that got through.
 
     Raises Violation for a hang or a lost connection.
     """
-    app.require_toggles()
-    photo = app.photo(answer() if answer is not None else answers.toggled())
+    photo = app.photo(answers.toggled(), answer() if answer is not None else answers.toggled())
+    received_something(app, photo, app.toggle(photo, value))
     with app.lab.refusing("stub_backend") if answer is None else nullcontext():
-        exchange = toggled_within(app, photo, app.environment.get("app_timeout_s") or app.timeout_s)
+        exchange = toggled_within(app, photo, app.environment.get("app_timeout_s") or app.timeout_s, value)
     if exchange.failure in (Failure.TIMEOUT, Failure.CLOSED):
         raise Violation(
             "a toggle was not answered where the backend is unreachable",
@@ -632,15 +695,16 @@ def unreachable(app: App, answer: Callable[[], Answer] | None) -> Exchange:
 @pytest.mark.clause("PRX-07")
 @each_unreachable
 def test_unreachable_backend_is_a_server_error(app: App, answer: Callable[[], Answer] | None) -> None:
-    """A backend that refuses or drops the connection is a 5xx, never a hang or a 200."""
-    exchange = unreachable(app, answer)
-    if exchange.status < 500:
-        raise Violation(
-            f"a toggle was answered {exchange.outcome()} where the backend is unreachable",
-            expected="a 5xx",
-            actual=exchange.outcome(),
-            exchange=exchange,
-        )
+    """A backend that refuses or drops the connection is a 5xx, never a hang or a 200, ON or OFF."""
+    for value in (True, False):
+        exchange = unreachable(app, answer, value)
+        if exchange.status < 500:
+            raise Violation(
+                f"a toggle was answered {exchange.outcome()} where the backend is unreachable",
+                expected="a 5xx",
+                actual=exchange.outcome(),
+                exchange=exchange,
+            )
 
 
 @pytest.mark.clause("PRX-07", level="SHOULD")
@@ -736,6 +800,8 @@ SITUATIONS: dict[str, Callable[[App], Exchange]] = {
     "GET": _raw("GET", TOGGLE_TARGET.format("a", "b")),
     "OPTIONS": _raw("OPTIONS", TOGGLE_TARGET.format("a", "b")),
     "unknown route": _raw("GET", "/api/admin/trr-api/config"),
+    "preview of nothing": _raw("POST", "/api/admin/scrape/preview"),
+    "import of nothing": _raw("POST", "/api/admin/scrape/import/stream"),
     "season that is none": _raw("GET", "/api/admin/trr-api/seasons/none/unassigned-backdrops"),
     **{route.name: _media(index) for index, route in enumerate(media_routes(""))},
     **{

@@ -32,7 +32,7 @@ from conformance.media import (
     read_import,
     read_preview,
 )
-from conformance.pages import Dated, PageImage, Site
+from conformance.pages import Dated, PageImage, Site, html_page
 from conformance.sse import normal_id
 from conformance.suites.backend.orders import excluded
 from conformance.suites.backend.upkeep import (
@@ -361,7 +361,11 @@ def test_each_photo_of_a_request_stands_for_itself(
     site = media.site()
     with media.show(cast=[full_name(chance), full_name(chance)]) as show:
         one, other = show.cast
-        images = [site.image(person=member.full_name, caption=words(chance)) for member in (one, one, other)]
+        # files of one name, in folders of their own
+        images = [
+            site.image(f"{number}/photo.png", person=member.full_name, caption=words(chance))
+            for number, member in enumerate((one, one, other))
+        ]
         page = site.page(images)
         preview = media.previewed(page)
         promo, given, plain = (candidate(preview, image.url) for image in images)
@@ -376,6 +380,24 @@ def test_each_photo_of_a_request_stands_for_itself(
         else:
             expected = frozenset({str(UUID(other.person_id))})
             tagged_are(tables, stored, show.season, expected, clause="CAST-02")
+
+
+@pytest.mark.parametrize(
+    "clause", [pytest.param(clause, marks=pytest.mark.clause(clause)) for clause in ("CAST-01", "CAST-02")]
+)
+def test_page_in_another_charset(media: Media, tables: CoreTables, chance: random.Random, clause: str) -> None:
+    """The same for a page in Latin-1, which says so in its header and in itself."""
+    site = media.site()
+    with media.show(cast=[f"Zoë {word(chance).title()}é"]) as show:
+        (member,) = show.cast
+        image = site.image(person=member.full_name, caption=f"{words(chance)} à {word(chance)}")
+        html = html_page(words(chance), [image], charset="iso-8859-1")
+        page = site.page(answer=answers.page(html, "iso-8859-1"))
+        stored = imported(media, show.season, page, [image])[image.url]
+        if clause == "CAST-01":
+            caption_is_of_the_context(tables, stored, image)
+        else:
+            tagged_are(tables, stored, show.season, frozenset({str(UUID(member.person_id))}), clause="CAST-02")
 
 
 @pytest.mark.clause("CAST-02")
@@ -500,16 +522,19 @@ def test_several_imports_follow_one_preview(
 def test_page_is_known_by_the_address_that_was_previewed(
     media: Media, tables: CoreTables, chance: random.Random, clause: str
 ) -> None:
-    """The same for a page behind a redirect, where the preview answers the address that it was asked for."""
+    """The same behind a redirect and for a part of a page, where the preview answers the address that was asked for."""
     site = media.site()
     with media.show() as show:
-        given = article(site, "article.html", photos(site, chance, 1), some_day(chance))
-        moved = replace(given, page=site.page(name="moved.html", answer=answers.redirect(given.page)))
-        exchange = media.preview(moved.page, entity=show.season)
-        if exchange.status != 200 or (preview := premise(read_preview, exchange)).raw.get("url") != moved.page:
-            return  # it follows no redirect, or has the import name the page by where it is
-        (image,) = given.images
-        imported_as_stated(media, tables, show.season, moved, image, candidate(preview, image.url), clause)
+        given = article(site, "article.html", photos(site, chance, 2), some_day(chance))
+        moved = site.page(name="moved.html", answer=answers.redirect(given.page))
+        for address, image in zip((moved, f"{given.page}#photos"), given.images, strict=True):
+            exchange = media.preview(address, entity=show.season)
+            if exchange.status != 200 or (preview := premise(read_preview, exchange)).error:
+                continue  # it follows no redirect
+            if preview.raw.get("url") != address:
+                continue  # it has the import name the page by where it is
+            named, found = replace(given, page=address), candidate(preview, image.url)
+            imported_as_stated(media, tables, show.season, named, image, found, clause)
 
 
 @caption_and_day
@@ -674,7 +699,7 @@ def test_given_caption_stands(media: Media, tables: CoreTables, chance: random.R
     with media.show(cast=[full_name(chance)]) as show:
         (member,) = show.cast
         image = site.image(person=member.full_name, caption=words(chance))
-        page, sent = site.page([image]), f"{words(chance, 40)}, “{word(chance)}” & é"
+        page, sent = site.page([image]), f"{words(chance, 40)}, “{word(chance)}” & é <{word(chance)}>"
         if alone:
             stored = imported_plainly(media, show.season, page, image, caption=sent)
         else:

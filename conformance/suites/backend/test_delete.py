@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -14,6 +14,7 @@ from conformance.core_tables import CoreTables
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.media import Entity, Media, image_order
+from conformance.sse import normal_id
 from conformance.suites.backend.orders import seed_of
 from conformance.suites.backend.upkeep import is_known, no_server_error, same_rows
 
@@ -157,6 +158,20 @@ def test_second_delete_changes_nothing(media: Media, tables: CoreTables, first: 
             message = "a second delete changed what previews show"
             raise Violation(message, expected=shown, actual=after, exchange=exchange)
         is_untouched(media, tables, other, exchange, clause="DEL-01", what="a second delete of another asset")
+
+
+@pytest.mark.clause("DEL-01")
+def test_second_delete_leaves_what_was_imported_since(media: Media, tables: CoreTables) -> None:
+    """Deleting again leaves the asset alone that was made of the same image meanwhile."""
+    with imported(media) as (kept,), media.person() as somebody:
+        media.deleted(kept.asset_id, exclude=False)
+        final = media.final(somebody, kept.page, kept.url)
+        again = replace(kept, asset_id=str(final.media_asset_id))
+        if final.status != "success" or normal_id(again.asset_id) == normal_id(kept.asset_id):
+            return  # it is still there, or has the same id whenever it is imported
+        exchange = media.delete(kept.asset_id, exclude=False)
+        no_server_error(exchange, clause="DEL-01", what="a second delete")
+        is_untouched(media, tables, again, exchange, clause="DEL-01", what="a second delete of another asset")
 
 
 @pytest.mark.clause("DEL-01", level="SHOULD")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -319,6 +321,22 @@ def test_same_image_twice_in_one_request_is_one_asset(media: Media) -> None:
         )
 
 
+@pytest.mark.clause("IMP-03")
+def test_images_of_one_name_are_two(media: Media) -> None:
+    """Other bytes at another address are no duplicate, though the files have one name."""
+    site = media.site()
+    urls = [site.image(f"{folder}/photo.png").url for folder in ("one", "two")]
+    with media.person() as person:
+        told = media.streamed(person, site.page(), [image_order(url) for url in urls])
+    if "duplicate" in told.statuses.values():
+        raise Violation(
+            "another image whose file has the same name is a duplicate",
+            expected="two images",
+            actual=told.statuses,
+            exchange=told.exchange,
+        )
+
+
 @pytest.mark.clause("IMP-03", level="SHOULD")
 @BOTH
 def test_duplicate_is_linked_to_its_entity(media: Media, endpoint: str) -> None:
@@ -373,6 +391,13 @@ def seeds_of(media: Media, person: Entity) -> Sequence[str]:
 
 # --- IMP-04: broken images -------------------------------------------------------------------------------------------
 
+
+def _of_pixels(data: bytes, side: int) -> bytes:
+    """A PNG that says it is a square of that size."""
+    header = b"IHDR" + struct.pack(">II", side, side) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
 BROKEN: Mapping[str, Answer] = {
     "404": answers.status(404),
     "500": answers.status(500),
@@ -383,6 +408,7 @@ BROKEN: Mapping[str, Answer] = {
     "empty": answers.image(b""),
     "no image, though it says so": answers.image(b"\x89PNG\r\n\x1a\n and then nothing"),
     "a wrong checksum": answers.image(picture("a wrong checksum")[:-16] + bytes(4) + picture("a wrong checksum")[-12:]),
+    "too many pixels": answers.image(_of_pixels(picture("too many pixels"), 13_400)),
     "half of it": answers.image(picture("half of it")[:6000]),
     "redirect to nowhere": answers.redirect("http://127.0.0.1:1/nowhere.png"),
     "redirect to another scheme": answers.redirect("ftp://nowhere.invalid/a.png"),
@@ -409,6 +435,32 @@ def test_broken_images_cost_no_other_image(media: Media, endpoint: str) -> None:
             f"broken images ({', '.join(BROKEN)}) cost others their import",
             expected="the four sound ones are imported: the first, the fifth, the ninth and the last",
             actual=f"not imported: {[sound[number] for number in lost]}",
+            exchange=exchange,
+        )
+
+
+NO_ADDRESSES = ("ftp://nowhere.invalid/a.png", "data:image/png;base64,iVBORw0KGgo=", "http://[::1/a.png", "a.png")
+
+
+@pytest.mark.clause("IMP-04")
+@BOTH
+def test_addresses_of_no_image_cost_no_other_image(media: Media, endpoint: str) -> None:
+    """The same of addresses that nothing can be fetched from, where they are accepted."""
+    site = media.site()
+    page, sound = site.page(), []
+    with media.person() as person, media.person() as somebody:
+        for address in NO_ADDRESSES:
+            urls = [address, site.image().url]
+            exchange = sent(media, endpoint, media.import_body(person, page, [image_order(url) for url in urls]))
+            if not 400 <= exchange.status < 500:
+                sound.append(urls[1])
+        later = media.streamed(somebody, page, [image_order(url) for url in sound]).statuses if sound else {}
+    lost = [url for url in sound if later[url] != "duplicate"]
+    if lost:
+        raise Violation(
+            f"addresses of no image ({', '.join(NO_ADDRESSES)}) cost others their import",
+            expected=f"imported: {sound}",
+            actual=f"not imported: {lost}",
             exchange=exchange,
         )
 

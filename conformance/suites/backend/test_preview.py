@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from conformance import expect
 from conformance.core_tables import Look
-from conformance.errors import PremiseBroken, Violation
+from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.lab import Answer, answers
 from conformance.media import Entity, Media, Preview, is_integer, read_preview
@@ -173,6 +174,11 @@ def test_publish_date_is_the_pages_own(media: Media, name: str) -> None:
 OTHER_DATES: Mapping[str, tuple[str, str]] = {
     "its last change": ("<title>", '<meta property="article:modified_time" content="2021-07-08T12:00:00+00:00">'),
     "another article's": ("<article>", '<aside><a href="/2">More</a> <time datetime="2021-07-08">July</time></aside>'),
+    "a comment's": (
+        "</article>",
+        '<script type="application/ld+json">{"@context": "https://schema.org", "@type": "Comment", "text": "First!",'
+        ' "datePublished": "2021-07-08T12:00:00+00:00"}</script>',
+    ),
 }
 """What else a page states, and before what of its markup."""
 
@@ -197,9 +203,11 @@ def test_other_dates_are_not_the_publish_date(media: Media, name: str) -> None:
 
 @pytest.mark.clause("PRE-02")
 def test_page_without_a_date_has_none(media: Media) -> None:
-    """A page that states no date: neither the time of the fetch nor that of the server is its publish date."""
+    """A page that states no date: no time of the fetch, of the server or of its last change is its publish date."""
     site = media.site()
-    preview = media.previewed(site.page([site.image()]))
+    answer = answers.page(html_page("Pictures", [site.image()]))
+    changed = ("Last-Modified", "Thu, 08 Jul 2021 12:00:00 GMT")
+    preview = media.previewed(site.page(answer=replace(answer, headers=(*answer.headers, changed))))
     if preview.raw.get("page_published_at") is not None:
         raise Violation(
             "page_published_at is set for a page that states no date",
@@ -260,9 +268,10 @@ def wrong_size(url: str, said: Any, allowed: Sequence[int], exchange: Exchange) 
 def test_bytes_are_the_content_length(media: Media) -> None:
     """`bytes` is absent, null, or what the origin states for HEAD or GET, as an integer, for each image of a page."""
     site = media.site()
-    # one that says nothing, before those that do: the sizes of others are not its own
-    images = [site.image(None, answers.reset())]
-    stated: dict[str, list[int]] = {images[0].url: []}
+    # a narrow one, which is left out, and one that says nothing, before those that do: theirs are not the others' sizes
+    data = picture(f"{site.key} icon", 16, 16)
+    images = [site.image(None, answers.image(data), width=16, height=16), site.image(None, answers.reset())]
+    stated: dict[str, list[int]] = {images[0].url: [len(data)], images[1].url: []}
     for name, head in HEADS.items():
         data = picture(f"{site.key} {name}")
         whole = answers.image(data)
@@ -353,7 +362,7 @@ def test_failing_size_probe_does_not_fail_the_preview(media: Media) -> None:
     site = media.site()
     data = picture(f"{site.key} sound")
     sound = site.image(None, answers.image(data))
-    broken = [site.image(None, make(data), head=make(data)) for make in BROKEN_PROBES.values()]
+    broken = [site.image(None, make(data), head=make(data), width=None, height=None) for make in BROKEN_PROBES.values()]
     exchange = media.preview(site.page([*broken[:4], sound, *broken[4:]]))
     offers_the_sound(exchange, sound, len(data), what="images that cannot be fetched")
 
@@ -448,10 +457,11 @@ def filters_exactly(
 def test_exactly_the_excluded_are_left_out(media: Media, entity_type: str) -> None:
     """With an entity, what is on its list is left out, not what it has or what was merely deleted; without, nothing."""
     site = media.site()
-    images = [site.image() for _ in range(4)]
+    images = [site.image() for _ in range(5)]
     page = site.page([*images, images[1]])
     with entity_of(media, entity_type) as entity:
         media.stored(entity, page, images[0].url)
+        media.stored(entity, page, images[4].url, "cast")
         filters_exactly(media, entity, page, images, [])
         excluded(media, entity, page, [images[1].url, images[3].url])
         media.deleted(media.stored(entity, page, images[2].url), exclude=False)
@@ -491,19 +501,29 @@ def test_any_part_of_a_page_can_be_excluded(media: Media, hidden: list[bool]) ->
         offers(media.previewed(page), images, what="a preview without an entity")
 
 
+SIMILAR = (
+    ("photo.png?id=1", "photo.png?id=2", "Photo.png?id=1"),
+    ("one/photo.png", "two/photo.png"),
+    ("photo one.png",),
+)
+"""Images whose addresses have much in common, or have to be percent-encoded; the first of each row is excluded."""
+
+
 @pytest.mark.clause("PRE-05")
 @pytest.mark.parametrize("entity_type", ENTITY_TYPES)
 def test_images_with_similar_addresses_are_others(media: Media, entity_type: str) -> None:
-    """The same where images differ in the query of their address, or in the case of its path."""
+    """The same where images differ in the query, the case or the folder of their address; the page may have a part."""
     site = media.site()
-    images = [site.image(name) for name in ("photo.png?id=1", "photo.png?id=2", "Photo.png?id=1")]
-    page = site.page(images)
+    rows = [[site.image(name) for name in names] for names in SIMILAR]
+    images, hidden = [image for row in rows for image in row], [row[0] for row in rows]
+    html = html_page("Pictures", images).replace(site.url("one/"), "one/")
+    page = site.page(answer=answers.page(html))
     with entity_of(media, entity_type) as entity:
-        excluded(media, entity, page, [images[0].url])
+        excluded(media, entity, page, [image.url for image in hidden])
         plain = media.previewed(page)
         # a target may take some of them for sizes of one image
         shown = [image for image in images if plain.shows(image.url)]
-        filters_exactly(media, entity, page, shown, images[:1])
+        filters_exactly(media, entity, page, shown, hidden)
 
 
 @pytest.mark.clause("PRE-06")
@@ -579,7 +599,7 @@ def test_previewing_writes_nothing(media: Media) -> None:
     known, fresh, unwanted = images = [site.image() for _ in range(3)]
     page = site.page(images, published=PUBLISHED)
     with media.person() as person:
-        media.stored(person, page, known.url)
+        media.stored(person, page, known.url, "cast")
         excluded(media, person, page, [unwanted.url])
         before = look(media, site, person)
         if changes := written(media, before, look(media, site, person)):
@@ -620,6 +640,7 @@ NO_PAGES: Mapping[str, Callable[[Site], str]] = {
     "410": lambda site: site.page(answer=answers.status(410)),
     "an image": lambda site: site.page(answer=answers.image(picture(site.key))),
     "JSON": lambda site: site.page(answer=answers.json_value({"images": []})),
+    "plain text": lambda site: site.page(answer=answers.image(b"There are no pictures here.", "text/plain")),
     "PDF": lambda site: site.page(answer=answers.image(b"%PDF-1.7\n", "application/pdf")),
     "reset": lambda site: site.page(answer=answers.reset()),
     "closed without an answer": lambda site: site.page(answer=answers.close()),
@@ -627,6 +648,7 @@ NO_PAGES: Mapping[str, Callable[[Site], str]] = {
     "redirect to a 404": lambda site: site.page(answer=answers.redirect(site.url("nowhere.html"))),
     "redirect to a file": lambda site: site.page(answer=answers.redirect("file:///etc/passwd")),
     "refused connection": lambda site: REFUSED,
+    "a server without TLS": lambda site: site.url("nowhere.html").replace("http:", "https:", 1),
 }
 
 
@@ -655,7 +677,11 @@ def test_page_that_is_none_is_told(media: Media, name: str) -> None:
     """An unreachable page, a 404, or a page that is no HTML → a 4xx with a message, or a 200 whose `error` says so."""
     url = NO_PAGES[name](media.site())
     is_told(media.preview(url), f"a page that is none ({name})")
-    with entity_of(media, "season") as entity:
+    with ExitStack() as given:
+        try:
+            entity = given.enter_context(entity_of(media, "season"))
+        except NotVerified:
+            return  # other clauses say so
         is_told(media.preview(url, entity=entity), f"a page that is none ({name}) for a season")
 
 

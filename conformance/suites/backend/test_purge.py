@@ -18,6 +18,7 @@ from conformance.media import KINDS, Entity, Media, image_order
 from conformance.plugin import Run
 from conformance.purge import Purge, PurgeRun
 from conformance.sse import normal_id
+from conformance.suites.backend.orders import excluded
 from conformance.suites.backend.upkeep import changes_of, path_of
 
 COUNT = 9
@@ -71,6 +72,7 @@ def imports(media: Media, *, sharing: bool = False) -> Iterator[Imports]:
             "a page below": "cast_photos.html/2",
             "a page with a longer name": "cast_photos.html5",
             "a page in another case": "Cast_Photos.html",
+            "a page of that name elsewhere": "elsewhere/cast_photos.html",
             "a page with a query": "cast_photos.html?page=2",
         }
         page = site.page(images, name="cast_photos.html")
@@ -85,6 +87,7 @@ def imports(media: Media, *, sharing: bool = False) -> Iterator[Imports]:
                 exchange=told.exchange,
             )
         media.streamed(show.season, page, [image_order(images[0].url, KINDS[1])])  # has another link, or has not
+        excluded(media, show.season, page, [site.image().url])
         kept = {normal_id(asset.media_asset_id): "an asset that no import made"}
         for what, name in pages.items():
             image = site.image()

@@ -61,7 +61,7 @@ def test_answer_is_an_event_stream(mixed: tuple[Order, Told]) -> None:
 def test_text_of_any_kind_stands_on_one_line(media: Media) -> None:
     """The same where captions hold line ends of any kind and an import's texts come from there."""
     site = media.site()
-    caption = "first\nsecond\r\nthird\rfourth\u2028fifth\x85 data: {} \u00e9\U0001f3ac"
+    caption = 'first\nsecond\r\nthird\rfourth\u2028fifth\x85 data: {} \u00e9\U0001f3ac "quoted" \\'
     images = [image_order(site.image().url, caption=caption), image_order(site.url("nowhere\n.png"), caption=caption)]
     with media.person() as person:
         media.told(person, site.page(), images).judge("SSE-01")
@@ -140,8 +140,8 @@ def test_images_are_told_by_the_address_that_was_sent(media: Media) -> None:
 
 @pytest.mark.clause("SSE-01", "SSE-03", "SSE-06")
 def test_many_images_are_told_whole(media: Media) -> None:
-    """The same for 30 of the 50 images that a request may have: one final event for each, one line for each event."""
-    with order_of(media, [Fate.NEW] * 30, entity_type="person") as order:
+    """The same for the 50 images that a request may have: one final event for each, one line for each event."""
+    with order_of(media, [Fate.NEW] * 30 + [Fate.BROKEN] * 20, entity_type="person") as order:
         told_of(media, order).judge("SSE-01", "SSE-03", "SSE-06")
 
 

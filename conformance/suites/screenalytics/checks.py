@@ -149,3 +149,9 @@ def is_in(address: str, found: Sequence[str]) -> bool:
     parts = urlsplit(address)
     path = f"{parts.path}?{parts.query}" if parts.query else parts.path
     return any(path in text for text in found)
+
+
+def is_whole_in(target: Screenalytics, address: str, found: Sequence[str]) -> bool:
+    """Whether it was fetched, in whatever form its host was reached, or stands in a row with its host."""
+    fetched = [text for text in found if text.startswith(target.lab.stub_url)]
+    return is_in(address, fetched) or any(address in text for text in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -47,11 +48,12 @@ def test_images_are_taken_from_served_url(screenalytics: Screenalytics, seeded: 
                 exchange=seen.exchange,
             )
         found = checks.evidence(screenalytics, seen, person)
-        if all(checks.is_in(url, found) for url in photos):
+        if all(checks.is_whole_in(screenalytics, url, found) for url in photos):
             return
         wrong = [row[member] for row in rows for member in DECOYS if checks.is_in(row[member], found)]
         wrong += [row["hosted_key"] for row in rows if any(row["hosted_key"] in text for text in found)]
         shown = [url for url in photos if checks.is_in(url, found)]
+        wrong += [f"{url} with another host" for url in shown if not checks.is_whole_in(screenalytics, url, found)]
         if not wrong and (not shown or imported < len(photos)):
             raise NotVerified("neither calls nor columns show where an image was taken from")
         raise Violation(
@@ -91,6 +93,33 @@ def test_a_row_without_served_url_gives_no_image(screenalytics: Screenalytics, s
                 "a row without served_url was taken from another address",
                 expected="no image of it",
                 actual=guessed,
+                exchange=seen.exchange,
+            )
+
+
+@pytest.mark.clause("FALL-08")
+@pytest.mark.parametrize(
+    "malformed",
+    [lambda row: row["served_url"], lambda row: row | {"served_url": {"url": row["served_url"]}}],
+    ids=["a bare address", "an address in an object"],
+)
+def test_a_malformed_row_of_the_fallback_gives_no_image(
+    screenalytics: Screenalytics, malformed: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Where `served_url` is not a row's own text, the row has none, whether or not the others are imported."""
+    album = uuid.uuid4().hex
+    good, bad = screenalytics.rows(album, [uuid.uuid4().hex, uuid.uuid4().hex])
+    lists = (answers.rows([good, malformed(bad)]),)
+    with screenalytics.episode(Offer(album, (answers.empty(),), lists, promise="FALL-08")) as episode:
+        seen, person = screenalytics.run(episode), episode.people[0]
+        checks.was_called(seen, person)
+        seen.count("imported_facebank_images")
+        checks.nothing_imported(screenalytics, seen, person, clause="FALL-08", images=1)
+        if checks.is_in(bad["served_url"], checks.evidence(screenalytics, seen, person)):
+            raise Violation(
+                "an address that is no row's served_url was taken",
+                expected="no image of it",
+                actual=bad["served_url"],
                 exchange=seen.exchange,
             )
 

@@ -141,16 +141,6 @@ class TeasersDateThePage(Backend):
 
 
 @rogue(breaks=["PRE-02", "CAST-03"])
-class CommentsDateThePage(Backend):
-    """Takes the last date in a page's JSON-LD for its own, which may be that of a comment."""
-
-    def published_at(self, document: Document) -> str | None:
-        data = " ".join(node.text() for node in document.tree.css('script[type="application/ld+json"]'))
-        stated = [*re.findall(r'"datePublished": *"([^"]*)"', data)]
-        return (page.iso8601(stated[-1]) if stated else None) or super().published_at(document)
-
-
-@rogue(breaks=["PRE-02", "CAST-03"])
 class LastModifiedIsPublished(Backend):
     """Takes the `Last-Modified` of a page that states no date for the day of its publication."""
 

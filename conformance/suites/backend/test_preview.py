@@ -174,11 +174,6 @@ def test_publish_date_is_the_pages_own(media: Media, name: str) -> None:
 OTHER_DATES: Mapping[str, tuple[str, str]] = {
     "its last change": ("<title>", '<meta property="article:modified_time" content="2021-07-08T12:00:00+00:00">'),
     "another article's": ("<article>", '<aside><a href="/2">More</a> <time datetime="2021-07-08">July</time></aside>'),
-    "a comment's": (
-        "</article>",
-        '<script type="application/ld+json">{"@context": "https://schema.org", "@type": "Comment", "text": "First!",'
-        ' "datePublished": "2021-07-08T12:00:00+00:00"}</script>',
-    ),
 }
 """What else a page states, and before what of its markup."""
 

@@ -296,7 +296,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--whole", action="store_true", help="every test for every rogue")
     parser.add_argument("--schemathesis", action="store_true", help="and schemathesis alone, for comparison")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
-    parser.add_argument("names", nargs="*", help="only these rogues")
+    parser.add_argument("names", nargs="*", help="only these rogues; options of the suite as --option=value")
     options, suite_options = parser.parse_known_args(list(arguments))
     chosen = [
         rogue

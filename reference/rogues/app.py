@@ -65,7 +65,7 @@ class AnswersKept(App):
         return self.kept[key]
 
 
-@rogue(breaks=["PRX-01"])
+@rogue(breaks=["PRX-01", "PRX-07"])
 class UnchangedNotSent(App):
     """Answers by itself where the link was last toggled to the same value."""
 

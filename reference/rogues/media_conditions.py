@@ -38,6 +38,7 @@ from reference.media import (
 from reference.page import Document, Image, Page
 from reference.purge import Import, Purge
 from reference.rogues import rogue
+from reference.rogues.media_upkeep import CountsFromAnErrorsBody
 
 # What an import or a delete does to a seed
 
@@ -124,20 +125,20 @@ class FlagComesBackWithThePhoto(Backend):
 class ModifiedIsPublished(Backend):
     """Takes the day of a page's last change for that of its publication, where it states both."""
 
+    dated_by = 'meta[property="article:modified_time"]', "content"
+
     def published_at(self, document: Document) -> str | None:
-        changed = document.tree.css_first('meta[property="article:modified_time"]')
-        moment = page.iso8601(changed.attributes.get("content") or "") if changed is not None else None
+        selector, attribute = self.dated_by
+        first = document.tree.css_first(selector)
+        moment = page.iso8601(first.attributes.get(attribute) or "") if first is not None else None
         return moment or super().published_at(document)
 
 
 @rogue(breaks=["PRE-02", "CAST-03"])
-class TeasersDateThePage(Backend):
+class TeasersDateThePage(ModifiedIsPublished):
     """Takes the first `<time>` of a page for its own, which may be that of another article beside it."""
 
-    def published_at(self, document: Document) -> str | None:
-        first = document.tree.css_first("time[datetime]")
-        moment = page.iso8601(first.attributes.get("datetime") or "") if first is not None else None
-        return moment or super().published_at(document)
+    dated_by = "time[datetime]", "datetime"
 
 
 @rogue(breaks=["PRE-02", "CAST-03"])
@@ -1041,21 +1042,13 @@ class SourceSentWithoutItsQuery(Backend):
 
 
 @rogue(breaks=["CNT-03"])
-class RefusalReadForItsCount(Backend):
+class RefusalReadForItsCount(CountsFromAnErrorsBody):
     """Takes what the vision service answers below 500 for a count."""
 
-    async def count_people(self, image_url: str) -> Mapping[str, Any]:
-        try:
-            return await super().count_people(image_url)
-        except HTTPException as failure:
-            if failure.__cause__ is not None:
-                raise
-            answer = await self.client.post(
-                f"{self.settings.vision_url}/vision/people-count", json=self.vision_body(image_url)
-            )
-            if answer.is_server_error:
-                raise
-            return self.read_count(answer)
+    def read_count(self, answer: httpx.Response) -> Mapping[str, Any]:
+        if answer.is_server_error:
+            raise HTTPException(502, "the vision service fails")
+        return super().read_count(answer)
 
 
 @rogue(breaks=["CNT-03"])

@@ -160,6 +160,15 @@ def seed_of(media: Media, person: Entity) -> Exchange | None:
     return exchange if exchange.status == 200 else None
 
 
+def deleted_with_its_link(media: Media, person: Entity, asset_id: str) -> None:
+    """Deletes the one asset that a person has; a link that it leaves is DEL-01's. It takes the database to see that."""
+    exchange = media.deleted(asset_id, exclude=False)
+    if left := media.tables.links_to([person.entity_id]):
+        raise PremiseBroken(
+            "DEL-01", "a delete left a link", expected=[], actual=list(map(dict, left)), exchange=exchange
+        )
+
+
 def links_to(media: Media, person: Entity) -> list[str]:
     """The person's links: assets' ids by the database, else addresses by the photos; each as often as it is linked."""
     if media.tables.present:

@@ -19,7 +19,7 @@ from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange, Request
 from conformance.media import KINDS, Media, image_order
 from conformance.strategies import NO_BOOLEAN, Sizes, sizes
-from conformance.suites.backend.orders import can_import, seed_of
+from conformance.suites.backend.orders import can_import, deleted_with_its_link, seed_of
 
 # --- TOG-01: the endpoint --------------------------------------------------------------------------------------------
 
@@ -497,11 +497,7 @@ def test_seed_that_was_deleted_is_none_when_it_is_imported_again(media: Media) -
         if seed_of(media, person) is None:
             return
         toggled = {row["id"] for row in media.tables.links_to([person.entity_id])}
-        deleted = media.deleted(asset, exclude=False)
-        if left := media.tables.links_to([person.entity_id]):
-            raise PremiseBroken(
-                "DEL-01", "a delete left a link", expected=[], actual=list(map(dict, left)), exchange=deleted
-            )
+        deleted_with_its_link(media, person, asset)
         told = media.streamed(person, page, [image_order(image.url)])
         # the link itself: whose flags the list goes by is PHO-03's
         new = [dict(row) for row in media.tables.links_to([person.entity_id]) if row["id"] not in toggled]
@@ -613,11 +609,7 @@ def test_link_that_is_gone_is_refused(media: Media) -> None:
         asset = media.stored(person, page, image.url)
         if (toggle := seed_of(media, person)) is None:
             return
-        deleted = media.deleted(asset, exclude=False)
-        if left := media.tables.links_to([person.entity_id]):
-            raise PremiseBroken(
-                "DEL-01", "a delete left a link", expected=[], actual=list(map(dict, left)), exchange=deleted
-            )
+        deleted_with_its_link(media, person, asset)
         exchange = media.backend.client.send(toggle.request)
     expect.client_error(exchange, what="a toggle of a link that is gone")
 

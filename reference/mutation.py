@@ -118,10 +118,12 @@ def apply(path: Path) -> None:
     if not changed:
         raise KeyError(f"--mutant {path}: is no mutant")
     importlib.import_module(f"reference.{module}")
-    for function in [each for each in gc.get_objects() if isinstance(each, FunctionType)]:
-        new = changed.get(function.__code__)
-        if new is not None:
-            function.__code__ = new
+    gc.unfreeze()  # a fork's functions are frozen, and nothing finds what is
+    functions = [each for each in gc.get_objects() if isinstance(each, FunctionType) and each.__code__ in changed]
+    if not functions:
+        raise KeyError(f"--mutant {path}: nothing of what it changes is there")
+    for function in functions:
+        function.__code__ = changed[function.__code__]
 
 
 def _true(module: str) -> str:

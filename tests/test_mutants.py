@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conformance import bundled, mutants
+from conformance import bundled, forks, mutants
 from reference import mutation
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 
 
-def judged(file: Path) -> tuple[int, dict[str, Any], str]:
+def judged(file: Path, *more: str) -> tuple[int, dict[str, Any], str]:
     """A run of one clause on the reference with this mutant: exit code, report, output."""
     folder = file.parent / "report"
     options = (
@@ -30,19 +31,21 @@ def judged(file: Path) -> tuple[int, dict[str, Any], str]:
         "--report-dir",
         str(folder),
     )
-    command = bundled.command("run", "--mutant", str(file), *options, module="conformance")
+    command = bundled.command("run", "--mutant", str(file), *options, *more, module="conformance")
     done = subprocess.run(command, env=bundled.variables(), capture_output=True, text=True, check=False)
     report = folder / "report.json"
     return done.returncode, json.loads(report.read_text()) if report.exists() else {}, done.stdout + done.stderr
 
 
-def test_a_mutant_is_what_is_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forked", [False, True], ids=["started", "forked"])
+def test_a_mutant_is_what_is_served(tmp_path: Path, forked: bool) -> None:
     true = (REFERENCE / "access.py").read_text(encoding="utf-8")
     changed = true.replace("given is not None and hmac", "given is not None or hmac")
     assert changed != true
     file = tmp_path / "mutant.json"
     file.write_text(json.dumps({"module": "access", "source": changed}), encoding="utf-8")
-    code, report, _ = judged(file)
+    with forks.prefork() if forked else nullcontext() as socket:
+        code, report, _ = judged(file, *(("--prefork", socket) if socket else ()))
     assert code == 1
     assert [each["id"] for each in report["clauses"] if each["verdict"] == "failed"] == ["AUTH-03"]
 

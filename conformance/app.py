@@ -157,12 +157,10 @@ class Browser:
 
     def media(self, route: MediaRoute, asset_id: str, session: Session) -> Exchange:
         """Calls a media proxy; what has no body has no type, as browsers send it."""
+        body = None if route.body is None else json.dumps(route.body).encode()
+        headers = session.headers if body is None else (*session.headers, CONTENT_TYPE)
         url = self.base_url + route.path.format(asset_id=asset_id)
-        if route.body is None:
-            return self.client.send(Request(route.method, url, session.headers))
-        return self.client.send(
-            Request(route.method, url, (*session.headers, CONTENT_TYPE), json.dumps(route.body).encode())
-        )
+        return self.client.send(Request(route.method, url, headers, body))
 
     def delete(self, asset_id: str, query: str = "") -> Exchange:
         """Deletes an asset by the admin, with the query as it is."""

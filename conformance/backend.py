@@ -173,6 +173,8 @@ class Backend:
         *,
         body: bytes | None = None,
         caller: Caller | None = None,
+        headers: Sequence[Header] = (),
+        content_type: str = "application/json",
         method: str = "PATCH",
         changes_nothing: bool = False,
     ) -> Exchange:
@@ -184,8 +186,9 @@ class Backend:
         if not changes_nothing:
             self.about_to_change(link_id)
         content = json.dumps({"facebank_seed": value}).encode() if body is None else body
-        headers = (*(self.service if caller is None else caller).headers, ("Content-Type", "application/json"))
-        return self.client.send(Request(method, self.toggle_url(person_id, link_id), headers, content))
+        who = self.service if caller is None else caller
+        lines = (*who.headers, ("Content-Type", content_type), *headers)
+        return self.client.send(Request(method, self.toggle_url(person_id, link_id), lines, content))
 
     def photos(
         self, person_id: str, query: Sequence[tuple[str, str]] = (), *, caller: Caller | None = None

@@ -325,7 +325,6 @@ class Screenalytics(Importer):
 
     def unseeded(self, photos: int) -> Offer:
         """A person with photos and no seed; where their number is odd, none is the primary one."""
-        # of some no photo is the primary one
         first = photos % 2
         album, rows = self._album(first + photos)
         rows = rows[first:]

@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from conformance.environment import Environment
 from conformance.errors import NotVerified, TargetBroken
 from conformance.exchange import Client, Exchange, Request
+
+T = TypeVar("T")
+
+
+@contextmanager
+def where_given(state: AbstractContextManager[T]) -> Iterator[T | None]:
+    """A state, or None where it cannot be had: for a check of which another one says *not verified* already."""
+    with ExitStack() as given:
+        try:
+            value = given.enter_context(state)
+        except NotVerified:
+            value = None
+        yield value
 
 
 @dataclass(frozen=True)

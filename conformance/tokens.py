@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import secrets
 import time
 import uuid
 from collections.abc import Mapping
@@ -29,8 +30,13 @@ def _parts(token: str) -> tuple[str, str, str]:
     return header, payload, signature
 
 
+def _base64url(raw: bytes) -> str:
+    """Without padding, as RFC 7515 has it."""
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
 def _encode(part: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+    return _base64url(json.dumps(part).encode())
 
 
 def claims(token: str) -> dict[str, Any]:
@@ -89,22 +95,22 @@ def by_the_local_key(token: str) -> str:
 
 def by_a_key_in_its_header(token: str) -> str:
     """The same payload, signed by a key of our own that the header brings along."""
-    key = uuid.uuid4().bytes + uuid.uuid4().bytes
-    return signed_by(token, key, jwk={"kty": "oct", "k": base64.urlsafe_b64encode(key).decode().rstrip("=")})
+    key = secrets.token_bytes(32)
+    return signed_by(token, key, jwk={"kty": "oct", "k": _base64url(key)})
 
 
 def _signature(signed: str, key: bytes) -> str:
-    return base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).decode().rstrip("=")
+    return _base64url(hmac.digest(key, signed.encode(), "sha256"))
 
 
 def signed_by_another_key(token: str) -> str:
     """The same payload, signed by a key of our own."""
-    return jwt.encode(claims(token), "not-the-key-" + uuid.uuid4().hex + uuid.uuid4().hex, algorithm="HS256")
+    return signed_by(token, secrets.token_bytes(32))
 
 
 def expired(token: str, key: str, *, since_s: int = 86_400) -> str:
     """The same payload, rightly signed, and past its time since a day, or so many seconds."""
-    return jwt.encode({**claims(token), "exp": int(time.time()) - since_s}, key, algorithm="HS256")
+    return with_claims(token, key, exp=int(time.time()) - since_s)
 
 
 def with_claims(token: str, key: str, **more: Any) -> str:

@@ -24,8 +24,6 @@ from fastapi import HTTPException, Request, Response
 from reference.access import Connection, Settings
 from reference.backend import Backend, Link, PhotoQuery, PhotoRow
 from reference.media import (
-    Asset,
-    Entity,
     Order,
 )
 from reference.rogues import rogue
@@ -670,36 +668,6 @@ class PersonFromSharedState(Backend):
 
     def toggle_answer(self, link: Link, flag: bool) -> dict[str, Any]:
         return super().toggle_answer(link._replace(entity_id=self.person), flag)
-
-
-@rogue(breaks=["TOG-11"])
-class CastPhotosAreSeeds(Backend):
-    """Flags photos of the kind cast when they are imported."""
-
-    async def link(
-        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
-    ) -> None:
-        await super().link(connection, entity, asset, kind, context)
-        await connection.execute(
-            "update core.media_links set facebank_seed = true where entity_type = 'person' and media_asset_id = %s"
-            " and media_asset_id in (select id from core.media_assets where metadata->>'kind' = 'cast')",
-            (asset.id,),
-        )
-
-
-@rogue(breaks=["TOG-11"])
-class FlagComesWithThePhoto(Backend):
-    """Links a photo that is there already with the flag that it has for somebody else."""
-
-    async def link(
-        self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
-    ) -> None:
-        await super().link(connection, entity, asset, kind, context)
-        await connection.execute(
-            "update core.media_links set facebank_seed = true where entity_type = 'person' and media_asset_id = %s"
-            " and (select bool_or(facebank_seed) from core.media_links where media_asset_id = %s)",
-            (asset.id, asset.id),
-        )
 
 
 # The photos

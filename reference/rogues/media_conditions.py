@@ -485,9 +485,8 @@ class ToldAddressIsDecoded(Backend):
         return super().place(order, wanted, number) | {"url": unquote(wanted.url)}
 
 
-@rogue(breaks=["SSE-03"])
-class AddressAfterRedirects(Backend):
-    """Tells the end of an image under the address at which it was found."""
+class _KnowsWhereImagesEnded(Backend):
+    """Notes the address at which each image was after its redirects."""
 
     def __init__(self, settings: Settings, database_url: str) -> None:
         super().__init__(settings, database_url)
@@ -497,6 +496,11 @@ class AddressAfterRedirects(Backend):
         fetched = await super().fetch_image(url)
         self.found[url] = fetched.url
         return fetched
+
+
+@rogue(breaks=["SSE-03"])
+class AddressAfterRedirects(_KnowsWhereImagesEnded):
+    """Tells the end of an image under the address at which it was found."""
 
     def result(self, order: Order, wanted: Wanted, number: int, outcome: Outcome) -> Event:
         name, data = super().result(order, wanted, number, outcome)
@@ -628,20 +632,49 @@ class EmptyIdsAreNobodys(Backend):
         return await super().import_entities(body)
 
 
-@rogue(breaks=["TOG-11"])
-class FirstPhotoIsASeed(Backend):
-    """Makes the first photo that is imported for a person a seed."""
+class _FlagsImports(Backend):
+    """Flags a person's photo as it is imported, where a condition holds."""
+
+    def flagged(self) -> LiteralString:
+        """The condition, of the row `link`."""
+        raise NotImplementedError
 
     async def link(
         self, connection: Connection, entity: Entity, asset: Asset, kind: str, context: Mapping[str, Any]
     ) -> None:
         await super().link(connection, entity, asset, kind, context)
         await connection.execute(
-            "update core.media_links as links set facebank_seed = true where entity_type = 'person' and entity_id = %s"
-            " and media_asset_id = %s and not exists (select from core.media_links as other"
-            "  where other.entity_id = links.entity_id and other.id <> links.id)",
+            "update core.media_links as link set facebank_seed = true"
+            " where entity_type = 'person' and entity_id = %s and media_asset_id = %s and " + self.flagged(),
             (entity.id, asset.id),
         )
+
+
+@rogue(breaks=["TOG-11"])
+class FirstPhotoIsASeed(_FlagsImports):
+    """Makes the first photo that is imported for a person a seed."""
+
+    def flagged(self) -> LiteralString:
+        return (
+            "not exists (select from core.media_links as other"
+            " where other.entity_id = link.entity_id and other.id <> link.id)"
+        )
+
+
+@rogue(breaks=["TOG-11"])
+class CastPhotosAreSeeds(_FlagsImports):
+    """Flags photos of the kind cast when they are imported."""
+
+    def flagged(self) -> LiteralString:
+        return "media_asset_id in (select id from core.media_assets where metadata->>'kind' = 'cast')"
+
+
+@rogue(breaks=["TOG-11"])
+class FlagComesWithThePhoto(_FlagsImports):
+    """Links a photo that is there already with the flag that it has for somebody else."""
+
+    def flagged(self) -> LiteralString:
+        return "media_asset_id in (select media_asset_id from core.media_links where facebank_seed)"
 
 
 # What is taken from the page
@@ -973,17 +1006,8 @@ class CastPhotosAreNotExcluded(Backend):
 
 
 @rogue(breaks=["EXC-02"])
-class ExclusionAfterRedirects(Backend):
+class ExclusionAfterRedirects(_KnowsWhereImagesEnded):
     """Excludes an image by the address to which it was redirected, which no page has."""
-
-    def __init__(self, settings: Settings, database_url: str) -> None:
-        super().__init__(settings, database_url)
-        self.found: dict[str, str] = {}
-
-    async def fetch_image(self, url: str) -> Fetched:
-        fetched = await super().fetch_image(url)
-        self.found[url] = fetched.url
-        return fetched
 
     def link_context(self, order: Order, entity: Entity, wanted: Wanted, scraped: Scraped) -> dict[str, Any]:
         context = super().link_context(order, entity, wanted, scraped)

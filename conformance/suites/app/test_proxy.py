@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance import expect, tokens
-from conformance.app import CONTENT_TYPE, App, Import, Photo, Session, fresh_photo, media_routes, shown
+from conformance.app import CONTENT_TYPE, App, Import, MediaRoute, Photo, Session, fresh_photo, media_routes, shown
 from conformance.backend import SECRET_HEADER
 from conformance.errors import NotVerified, TargetBroken, Violation
 from conformance.exchange import Exchange, Failure, Header
@@ -286,13 +286,17 @@ def test_stranger_cannot_toggle(app: App, stranger: Stranger, value: bool) -> No
 @pytest.mark.parametrize("route", range(len(media_routes(""))), ids=[route.name for route in media_routes("")])
 def test_stranger_cannot_use_the_media_proxies(app: App, stranger: Stranger, route: int) -> None:
     """No 2xx without an admin's session, and the backend receives nothing."""
-    session = stranger.session(app)
     marker = str(uuid.uuid4())
-    chosen = media_routes(marker)[route]
+    cannot_use(app, stranger, media_routes(marker)[route], marker)
+
+
+def cannot_use(app: App, stranger: Stranger, route: MediaRoute, marker: str) -> None:
+    """A media proxy gives a stranger no 2xx, and sends nothing about the marker's asset."""
     app.lab.script(marker, answers.json_value({}))
-    exchange = app.media(chosen, marker, session)
-    expect.not_granted(exchange, what=f"{chosen.name} ({stranger.name})")
-    received_nothing(app, marker, what=f"{chosen.name} ({stranger.name})", exchange=exchange)
+    exchange = app.media(route, marker, stranger.session(app))
+    what = f"{route.name} ({stranger.name})"
+    expect.not_granted(exchange, what=what)
+    received_nothing(app, marker, what=what, exchange=exchange)
 
 
 either_stranger = pytest.mark.parametrize("stranger", [pytest.param(row, id=row.name) for row in STRANGERS[:2]])
@@ -303,14 +307,10 @@ either_stranger = pytest.mark.parametrize("stranger", [pytest.param(row, id=row.
 @pytest.mark.parametrize("route", range(len(media_routes(""))), ids=[route.name for route in media_routes("")])
 def test_stranger_cannot_use_the_media_proxies_by_another_query(app: App, stranger: Stranger, route: int) -> None:
     """The same without the query that a route has, and with one where it has none."""
-    session = stranger.session(app)
     marker = str(uuid.uuid4())
     chosen = media_routes(marker)[route]
     path, asks, _ = chosen.path.partition("?")
-    app.lab.script(marker, answers.json_value({}))
-    exchange = app.media(replace(chosen, path=path if asks else f"{path}?from=gallery"), marker, session)
-    expect.not_granted(exchange, what=f"{chosen.name} ({stranger.name})")
-    received_nothing(app, marker, what=f"{chosen.name} ({stranger.name})", exchange=exchange)
+    cannot_use(app, stranger, replace(chosen, path=path if asks else f"{path}?from=gallery"), marker)
 
 
 @pytest.mark.clause("PRX-02")

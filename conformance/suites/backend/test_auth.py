@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import string
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +19,10 @@ from hypothesis import strategies as st
 from conformance import expect, tokens
 from conformance.backend import Backend, Caller, Gallery, Link
 from conformance.errors import NotVerified, PremiseBroken, Violation
-from conformance.exchange import Exchange, Header, Request
+from conformance.exchange import Exchange, Header
 from conformance.media import Entity, Media, image_order
 from conformance.polling import polls
+from conformance.states import where_given
 
 MakeCaller = Callable[[Backend], Caller]
 
@@ -355,14 +354,17 @@ ELSEWHERE: dict[str, Callable[[str], Header]] = {
 @pytest.mark.parametrize("where", ELSEWHERE)
 def test_token_in_another_place_is_none(backend: Backend, where: str) -> None:
     """Without `Authorization` a toggle is refused, though the right secret and a good token come with it elsewhere."""
-    headers = (*Caller(None, _secret(backend)).headers, ("Content-Type", "application/json"))
     backend.require_toggles()
     with backend.some_link(kept=True) as person:
         (link,) = person.links
-        url = backend.toggle_url(person.person_id, link.link_id)
-        body = json.dumps({"facebank_seed": link.flagged}).encode()
-        elsewhere = ELSEWHERE[where](_service_token(backend))
-        exchange = backend.client.send(Request("PATCH", url, (*headers, elsewhere), body))
+        exchange = backend.toggle(
+            person.person_id,
+            link.link_id,
+            link.flagged,
+            caller=Caller(None, _secret(backend)),
+            headers=[ELSEWHERE[where](_service_token(backend))],
+            changes_nothing=True,
+        )
     expect.status(exchange, UNAUTHORIZED, what=f"a toggle with its token in {where}")
 
 
@@ -601,12 +603,12 @@ def test_conflict_repeats_no_secret(backend: Backend) -> None:
 @pytest.mark.clause("AUTH-09")
 def test_storage_failure_repeats_no_secret(backend: Backend) -> None:
     """The same where storage fails, if it can be made to."""
-    with backend.gallery(unseeded=1) as person, ExitStack() as given:
-        try:
-            given.enter_context(backend.states.given("storage failure", operation="toggle", person_id=person.person_id))
-        except NotVerified:
-            return  # TOG-10 says so
-        exchange = backend.toggle(person.person_id, person.links[0].link_id, True)
+    with backend.gallery(unseeded=1) as person:
+        failure = backend.states.given("storage failure", operation="toggle", person_id=person.person_id)
+        with where_given(failure) as given:
+            if given is None:
+                return  # TOG-10 says so
+            exchange = backend.toggle(person.person_id, person.links[0].link_id, True)
     expect.no_secret(exchange, _secrets(backend))
 
 

@@ -37,6 +37,7 @@ from conformance.sse import normal_id
 from conformance.suites.backend.orders import excluded
 from conformance.suites.backend.upkeep import (
     candidate,
+    days,
     few,
     full_name,
     link_to,
@@ -583,19 +584,6 @@ FORMS: Mapping[str, str] = {
 """The forms in which a page states its day."""
 
 EVERYWHERE: tuple[Dated, ...] = ("meta", "time", "json-ld")
-
-
-def days(text: str) -> set[datetime.date]:
-    """The day that a date or time names where it was written, and in UTC; none where it is no ISO 8601."""
-    try:
-        time = datetime.datetime.fromisoformat(text.strip())
-    except ValueError:
-        found = re.match(r"\s*(\d{4}-\d{2}-\d{2})", text)
-        try:
-            return {datetime.date.fromisoformat(found[1])} if found else set()
-        except ValueError:
-            return set()
-    return {time.date()} if time.tzinfo is None else {time.date(), time.astimezone(datetime.UTC).date()}
 
 
 def some_day(chance: random.Random) -> datetime.date:

@@ -18,8 +18,7 @@ from conformance.lab.journal import Call
 from conformance.media import Asset, Media
 from conformance.plugin import Run
 from conformance.suites.backend.orders import can_import
-from conformance.suites.backend.test_cast import days
-from conformance.suites.backend.upkeep import fails_aloud, members
+from conformance.suites.backend.upkeep import days, fails_aloud, members
 
 FIRST, SECOND, THIRD = 41, 58, 73
 """Counts that nobody would make up."""
@@ -64,24 +63,20 @@ def calls_about(vision: Lab, asset: Asset, *, since: int = 0) -> list[Call]:
 
 
 def leaves(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every number of a JSON value, with the names and places that lead to it."""
+    """Every value in a JSON value, however deep, with the names and places that lead to it; an empty list is one."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from leaves(item, (*at, str(name)))
-    elif isinstance(value, list):
+    elif isinstance(value, list) and value:
         for number, item in enumerate(value):
             yield from leaves(item, (*at, str(number)))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    else:
         yield at, value
 
 
-def flat(value: Any) -> Iterator[Any]:
-    """Every value in a JSON value, however deep; an empty list is one."""
-    if isinstance(value, Mapping | list) and value != []:
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from flat(item)
-    else:
-        yield value
+def numbers(value: Any) -> dict[tuple[str, ...], Any]:
+    """The leaves that are numbers."""
+    return {at: leaf for at, leaf in leaves(value) if isinstance(leaf, int | float) and not isinstance(leaf, bool)}
 
 
 def is_said(value: Any) -> bool:
@@ -93,7 +88,7 @@ def counts_in(row: Any) -> dict[tuple[str, ...], Any]:
     """What a row or an answer holds as numbers under a name that speaks of a count, of people or of faces."""
     return {
         at: value
-        for at, value in leaves(row)
+        for at, value in numbers(row).items()
         if any(part in ".".join(at).lower() for part in ("count", "people", "face"))
     }
 
@@ -108,7 +103,7 @@ def answered(exchange: Exchange) -> Any:
 
 def says(exchange: Exchange, count: int) -> bool:
     """Whether some member of a JSON answer is this number."""
-    return any(value == count for _, value in leaves(answered(exchange)))
+    return count in numbers(answered(exchange)).values()
 
 
 def counted(media: Media, vision: Lab, asset: Asset, count: int, *, force: bool | None) -> Exchange:
@@ -146,8 +141,8 @@ def require_stored(
     holds besides.
     """
     row = row_of(tables, asset)
-    known = dict(leaves(before))
-    in_row = any(value == count and known.get(at) != count for at, value in leaves(row))
+    known = numbers(before)
+    in_row = any(value == count and known.get(at) != count for at, value in numbers(row).items())
     vision.script_vision(asset.source_url, people(THIRD))
     since = vision.count
     again = media.people_count(asset.media_asset_id)
@@ -443,7 +438,7 @@ def test_image_that_is_not_to_be_had_is_no_empty_success(media: Media) -> None:
         exchange = media.text_overlay(asset.media_asset_id)
     if not 200 <= exchange.status < 300:
         fails_aloud(exchange, clause="TXT-01", what="a look for text on an image that is not to be had")
-    elif not any(map(is_said, flat(answered(exchange)))):
+    elif not any(is_said(value) for _, value in leaves(answered(exchange))):
         raise Violation(
             "a look for text on an image that is not to be had is an empty success",
             expected="a non-2xx with a message, or what was found",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 import re
 import unicodedata
@@ -50,6 +51,19 @@ def full_name(chance: random.Random) -> str:
 def words_of(text: str) -> list[str]:
     """The words of a text, whatever stands between them, and however their accents are composed."""
     return re.findall(r"\w+", unicodedata.normalize("NFC", text))
+
+
+def days(text: str) -> set[datetime.date]:
+    """The day that a date or time names where it was written, and in UTC; none where it is no ISO 8601."""
+    try:
+        time = datetime.datetime.fromisoformat(text.strip())
+    except ValueError:
+        found = re.match(r"\s*(\d{4}-\d{2}-\d{2})", text)
+        try:
+            return {datetime.date.fromisoformat(found[1])} if found else set()
+        except ValueError:
+            return set()
+    return {time.date()} if time.tzinfo is None else {time.date(), time.astimezone(datetime.UTC).date()}
 
 
 # --- what other teams need to see -----------------------------------------------------------------------------------

@@ -42,12 +42,13 @@ AnyWork = TypeVar("AnyWork", bound=Work)
 
 def preload() -> None:
     """Does once, before the forks, what every run does: it imports, and collects. No fork looks for garbage in that."""
-    from conformance import cli
+    from conformance import cli, html
 
     for module in ("schemathesis", "psycopg"):  # which some tests import when they run
         importlib.import_module(module)
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         cli.main(["run", "--collect-only", "-n", "0"])
+    html.template("report")
     gc.collect()
     gc.freeze()
 

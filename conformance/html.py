@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -42,26 +43,24 @@ def page(report: Mapping[str, Any]) -> str:
         for verdict in NAMES
         if (clauses := [clause for clause in report["clauses"] if clause["verdict"] == verdict])
     ]
-    return (
-        _templates()
-        .get_template("report.html.jinja")
-        .render(
-            report={"problems": [], "evidence": [], **report},
-            headline=exit_code.meaning.capitalize(),
-            tone=_TONES.get(exit_code, "error"),
-            groups=groups,
-            names=NAMES,
-            shown=_SHOWN,
-        )
+    return template("report").render(
+        report={"problems": [], "evidence": [], **report},
+        headline=exit_code.meaning.capitalize(),
+        tone=_TONES.get(exit_code, "error"),
+        groups=groups,
+        names=NAMES,
+        shown=_SHOWN,
     )
 
 
 def matrix(rows: Sequence[Mapping[str, Any]]) -> str:
     """The page of a matrix in the form of `rogues.schema.json`."""
-    return _templates().get_template("rogues.html.jinja").render(rows=rows)
+    return template("rogues").render(rows=rows)
 
 
-def _templates() -> jinja2.Environment:
+@cache
+def template(name: str) -> jinja2.Template:
+    """The template of a page, read once."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("conformance"),
         autoescape=True,
@@ -70,7 +69,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     templates.filters.update(prose=_prose, shown=_shown, exchange=_exchange)
-    return templates
+    return templates.get_template(f"{name}.html.jinja")
 
 
 def _prose(text: str) -> Markup:

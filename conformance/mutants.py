@@ -83,7 +83,10 @@ def made(folder: Path, size: int, seed: int) -> list[Mutant]:
 
 
 def tried(mutants: Sequence[Mutant], jobs: int) -> Iterator[dict[str, Any]]:
-    """Runs the suite against each: its name, verdict (killed or survived), clauses that failed and seconds."""
+    """Runs the suite against each: its name, verdict, clauses that failed (or were not verified) and seconds.
+
+    One is killed where a clause fails, or is not verified that is on the true reference.
+    """
     preload()
     with prefork() as socket, tempfile.TemporaryDirectory(prefix="trr-mutants-") as temporary:
         folder = Path(temporary)
@@ -91,15 +94,19 @@ def tried(mutants: Sequence[Mutant], jobs: int) -> Iterator[dict[str, Any]]:
         forks: Forks[Trial] = Forks(folder, jobs)
         traces = trace(sorted({mutant.target for mutant in mutants}), quick, folder, jobs)
         for mutant in mutants:
+            traced = traces[mutant.target]
+            tests = telling(mutant, traced)
+            clauses = [clause for clause, its in traced.clauses.items() if not set(its).isdisjoint(tests)]
             selection = folder / f"{mutant.name}.json"
-            selection.write_text(json.dumps(telling(mutant, traces[mutant.target])), encoding="utf-8")
-            forks.waiting.append(Trial(mutant, ("-n", "0", *quick, "--tests", str(selection))))
+            selection.write_text(json.dumps(tests), encoding="utf-8")
+            which = ("--tests", str(selection), "--require", ",".join(clauses))
+            forks.waiting.append(Trial(mutant, ("-n", "0", *quick, *which)))
         for trial, report, seconds in forks.run():
             code = ExitCode.CRASHED if report is None else ExitCode(report["exit_code"])
             verdict = "killed" if code in _KILLED else "survived" if code is ExitCode.CONFORMING else code.name.lower()
-            clauses = [
-                each["id"] for each in (report or {}).get("clauses", ()) if each["verdict"] in ("failed", "warned")
-            ]
+            of = {each["id"]: each["verdict"] for each in (report or {}).get("clauses", ())}
+            failed = [clause for clause, said in of.items() if said in ("failed", "warned")]
+            clauses = failed or [clause for clause, said in of.items() if (verdict, said) == ("killed", "not_verified")]
             yield {"name": trial.mutant.name, "verdict": verdict, "clauses": clauses, "seconds": round(seconds, 2)}
 
 

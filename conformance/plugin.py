@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import fcntl
+import inspect
 import json
 import tempfile
 import time
@@ -27,7 +28,7 @@ from conformance import environment, profiles, report, results, terminal, waiver
 from conformance.backend import Backend
 from conformance.bundled import BundledReference
 from conformance.environment import EnvironmentSource
-from conformance.errors import TargetUnreachable, UsageError
+from conformance.errors import NotVerified, TargetUnreachable, UsageError
 from conformance.exchange import NOT_REACHED, Client, Pace, Request
 from conformance.lab.client import EVERY_LISTENER, LabProcess
 from conformance.redaction import Redactor
@@ -85,6 +86,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--no-shrinking", action="store_true", help="show a failure as it was drawn, without looking for a simpler one")
     add("--trace-calls", metavar="DIR", help="write down which tests ran when, and what the bundled reference did when")
     add("--tests", metavar="FILE", help="run only the tests that this JSON list names")
+    add("--until", metavar="CLAUSES", help="run no more tests of these clauses once the first of them has failed")
     add("--prefork", metavar="SOCKET", help="fork the bundled reference from this `python -m reference --prefork`")
     add("--request-timeout", type=float, default=10.0, metavar="SECONDS", help="time limit of one request")
     add("--record-requests", metavar="DIR", help="write every request down there, with its secrets")
@@ -233,6 +235,8 @@ class Run:
             ]
             if not self.replayed:
                 raise UsageError(f"--replay {option.replay}: nothing failed in it")
+        self._functions = None if self.only is None else {nodeid.partition("[")[0] for nodeid in self.only}
+        self.until = _split([option.until] if option.until else None)
         self.record = Path(option.record_requests) if option.record_requests else None
         for target in option.target or ():
             if target not in environment.TARGETS:
@@ -422,6 +426,15 @@ class Run:
         others = (target for target in environment.TARGETS if target not in self.targets)
         return any(collection_path.is_relative_to(SUITES / target) for target in others) or None
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(
+        self, collector: pytest.Collector, name: str, obj: object
+    ) -> list[pytest.Item] | None:
+        """Makes no items of functions of which none is to run, which takes longer than running a few others."""
+        if self._functions is None or not inspect.isfunction(obj) or f"{collector.nodeid}::{name}" in self._functions:
+            return None
+        return []
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         selected, kept, dropped = set(self.selected), [], []
@@ -436,9 +449,24 @@ class Run:
             self.planned[item.nodeid] = [claim for claim in claimed if claim.clause in selected]
         if dropped:
             config.hook.pytest_deselected(items=dropped)
-        items[:] = sorted(kept, key=lambda item: item.get_closest_marker("exclusive") is not None)
+        first = set(self.until[:1])
+
+        def order(item: pytest.Item) -> tuple[bool, bool]:
+            is_of_the_first = bool(first & {claim.clause for claim in self.planned[item.nodeid]})
+            return item.get_closest_marker("exclusive") is not None, not is_of_the_first
+
+        items[:] = sorted(kept, key=order)
 
     # --- tests ---
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Leaves out what is of the clauses of `--until` alone, once the first of them has failed."""
+        claimed = {claim.clause for claim in self.planned.get(item.nodeid, ())}
+        if not claimed or not claimed <= set(self.until):
+            return
+        if any(r.clause == self.until[0] and r.verdict in (Verdict.FAILED, Verdict.WARNED) for r in self.results):
+            raise NotVerified(f"{self.until[0]} has failed")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

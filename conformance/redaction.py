@@ -63,6 +63,8 @@ class Redactor:
     def __init__(self) -> None:
         self._spellings: set[str] = set()
         self._folded: set[str] = set()
+        self._heads: dict[str, list[str]] = {}
+        """How spellings begin that are long enough to be told when they are cut → these spellings."""
         self._names: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
 
@@ -72,6 +74,8 @@ class Redactor:
             if spelling and spelling not in self._spellings:
                 self._spellings.add(spelling)
                 self._folded.add(_folded(spelling))
+                if len(spelling) > MIN_CUT:
+                    self._heads.setdefault(spelling[:MIN_CUT], []).append(spelling)
                 self._names.setdefault(spelling.casefold(), name)
                 self._pattern = None
         return secret
@@ -111,14 +115,13 @@ class Redactor:
         return f"<redacted:{self._names.get(spelling.casefold(), 'secret')}>"
 
     def _without_cut_secret(self, text: str) -> str:
-        for spelling in self._spellings:
-            if len(spelling) <= MIN_CUT:
-                continue
-            start = text.find(spelling[:MIN_CUT], max(0, len(text) - len(spelling)))
+        for head, spellings in self._heads.items():
+            start = text.find(head, max(0, len(text) - max(map(len, spellings))))
             while start >= 0:
-                if spelling.startswith(text[start:]):
-                    return text[:start] + self._mark(spelling)
-                start = text.find(spelling[:MIN_CUT], start + 1)
+                for spelling in spellings:
+                    if spelling.startswith(text[start:]):
+                        return text[:start] + self._mark(spelling)
+                start = text.find(head, start + 1)
         return text
 
     def value(self, value: T, depth: int = MAX_DEPTH) -> T:

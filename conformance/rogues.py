@@ -162,7 +162,7 @@ class Trace:
     methods: Mapping[str, frozenset[str]]
     """Test → methods; none for one that called no service."""
     clauses: Mapping[str, Sequence[str]]
-    """Clause → its tests."""
+    """Clause that was verified → its tests."""
     seconds: Mapping[str, float]
     """Test → how long it took."""
 
@@ -200,8 +200,12 @@ def read_trace(folder: Path, report: Mapping[str, Any]) -> Trace:
         first, last = bisect_left(times, float(start)), bisect_right(times, float(end))
         methods[test] = frozenset(name for _, name in calls[first:last])
         seconds[test] = float(end) - float(start)
-    clauses = {clause["id"]: [test["nodeid"] for test in clause["tests"]] for clause in report["clauses"]}
-    return Trace(methods, {clause: tests for clause, tests in clauses.items() if tests}, seconds)
+    clauses = {
+        clause["id"]: [test["nodeid"] for test in clause["tests"]]
+        for clause in report["clauses"]
+        if clause["verdict"] == "passed"
+    }
+    return Trace(methods, clauses, seconds)
 
 
 def trace(targets: Iterable[str], options: Sequence[str], folder: Path, jobs: int) -> dict[str, Trace]:
@@ -220,15 +224,15 @@ def trace(targets: Iterable[str], options: Sequence[str], folder: Path, jobs: in
 def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole: bool = False) -> Iterator[Row]:
     """Runs the suite of its target against each rogue, so many at a time; rows come as they are done.
 
-    First with the quick profile and, unless `whole`, with a selection of the tests; with the default profile and every
-    test where that misses it, or the thorough one and its own clauses where it takes that. `options` are the runs' own.
+    First with the quick profile and, unless `whole`, with a selection of the tests, of its own clauses only until the
+    main one has failed; where that misses it, with its own profile and clauses. `options` are the runs' own.
     """
     preload()
     own_profile = any(option.startswith("--profile") for option in options)
     with prefork() as socket, tempfile.TemporaryDirectory(prefix="trr-rogues-") as temporary:
         folder = Path(temporary)
-        thorough = (*options, "--no-shrinking", "--prefork", socket)
-        quick = ("--profile", "quick", *thorough)
+        given = (*options, "--no-shrinking", "--prefork", socket)
+        quick = ("--profile", "quick", *given)
         forks: Forks[_Attempt] = Forks(folder, jobs)
         counts = Counter(rogue.target for rogue in chosen)
         worth = [target for target, count in counts.items() if count >= _WORTH_A_TRACE and not whole]
@@ -239,7 +243,8 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
                 selection = folder / f"{rogue.name}.json"
                 selection.write_text(json.dumps(traces[rogue.target].selection(rogue)), encoding="utf-8")
                 tests = ("--tests", str(selection))
-            forks.waiting.append(_Attempt(rogue.target, (*quick, *tests), rogue, final=own_profile))
+            until = () if whole else ("--until", ",".join(rogue.breaks))
+            forks.waiting.append(_Attempt(rogue.target, (*quick, *tests, *until), rogue, final=own_profile))
         for attempt, report, seconds in forks.run():
             assert attempt.rogue is not None
             failed = () if report is None else failed_clauses(report, attempt.rogue.breaks)
@@ -250,13 +255,11 @@ def matrix(chosen: Sequence[Listed], options: Sequence[str], jobs: int, *, whole
             if row.caught or attempt.final:
                 yield row
             else:
-                again = _Attempt(attempt.target, thorough, attempt.rogue, before_s=row.seconds)
-                if attempt.rogue.profile == "thorough":
-                    # its own clauses alone, whose tests wait for a target's patience
-                    own = ("--profile", "thorough", "--clause", ",".join(attempt.rogue.breaks))
-                    forks.idle.append(replace(again, options=(*thorough, *own), failed_before=failed))
-                else:
-                    forks.waiting.appendleft(again)
+                own = ("--profile", attempt.rogue.profile, "--clause", ",".join(attempt.rogue.breaks))
+                again = replace(attempt, options=(*given, *own), final=True, before_s=row.seconds, failed_before=failed)
+                # thorough tests wait for a target's patience
+                queue = forks.idle if attempt.rogue.profile == "thorough" else forks.waiting
+                queue.appendleft(again)
 
 
 def baseline(chosen: Sequence[Listed], jobs: int) -> Iterator[tuple[str, Alone]]:

@@ -322,6 +322,13 @@ def test_a_should_that_fails_is_a_warning_unless_strict(
     assert failure["reproduce"].startswith("curl ")
 
 
+def test_clauses_are_left_once_the_first_of_them_has_failed(tmp_path: Path, echoing: Target) -> None:
+    ended = run(tmp_path, echoing, "--clause", "AUTH-03,AUTH-08,AUTH-09", "--until", "AUTH-09,AUTH-03")
+    assert ended.verdicts["AUTH-09"] == "failed", ended.output
+    assert (ended.verdicts["AUTH-03"], ended.verdicts["AUTH-08"]) == ("not_verified", "failed")
+    assert "AUTH-03: AUTH-09 has failed" in ended.output
+
+
 def test_a_failure_is_accepted_by_its_waiver_alone(tmp_path: Path, echoing: Target, opaque: Target) -> None:
     """Drafted, in force, not needed by a target that conforms, expired."""
     waivers = tmp_path / "waivers.toml"

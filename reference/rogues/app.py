@@ -544,6 +544,14 @@ class NotJsonIsDumped(App):
         return self.error(502, f"{response.request.method} with {token} was answered {response.text}")
 
 
+@rogue(breaks=["PRX-08"])
+class DetailIsPassedOn(App):
+    """Shows what the backend says of a refusal as it is, also where that repeats a secret."""
+
+    def without_secrets(self, text: str) -> str:
+        return text
+
+
 # PRX-09: hostile path parameters
 
 

@@ -823,6 +823,16 @@ def test_no_secret_is_shown(app: App, situation: Callable[[App], Exchange]) -> N
         expect.no_secret(exchange, secrets)
 
 
+@pytest.mark.clause("PRX-08", level="SHOULD")
+@pytest.mark.parametrize("code", [403, 422, 500])
+def test_no_secret_is_shown_that_the_backend_repeats(app: App, code: int) -> None:
+    """Not even a secret that the backend's own refusal repeats."""
+    secrets = app.secrets()
+    detail = "{service_role_token} with {internal_admin_secret} is refused".format(**secrets)
+    exchange = app.toggle(app.photo(answers.status(code, {"detail": detail, "error": detail})))
+    expect.no_secret(exchange, secrets)
+
+
 @pytest.mark.exclusive
 @pytest.mark.clause("PRX-08")
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reference.states import Plan, State
+from reference.states import Plan, State, id_of
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class _Show:
 
 
 def _season_backdrops(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
-    """A season among others of its show, and images in every relation to them.
+    """A season among others of its show, images in every relation to them, and a show with nothing assigned.
 
     What another show has, or this one has as a poster, is in none of the lists, and not to be offered either.
     """
-    show, other = _Show.of(plan, positions, seasons=3), _Show.of(plan, positions, seasons=1)
+    show, other, bare = (_Show.of(plan, positions, seasons=seasons) for seasons in (3, 1, 1))
     # also the specials have backdrops
     season, before, after = show.seasons
     (elsewhere,) = other.seasons
@@ -83,6 +83,8 @@ def _season_backdrops(plan: Plan, params: Mapping[str, Any], positions: Iterable
     show.image(kind="poster")
     return {
         "season_id": season,
+        "bare_season_id": bare.seasons[0],
+        "bare_unassigned": [bare.image()],
         "unassigned": [
             show.image(),
             show.image(hosted=False),
@@ -103,17 +105,36 @@ def _season_backdrops(plan: Plan, params: Mapping[str, Any], positions: Iterable
             show.image(linked={season: "backdrop"}, file=False),
             show.image(linked={before: "backdrop"}),
             show.image(linked={season: "poster", after: "backdrop"}),
+            show.image(linked={season: "backdrop", after: "backdrop"}),
+            show.image(linked={season: "backdrop"}, legacy={season: "backdrop"}),
         ],
         "assigned_by_legacy": [
             show.image(legacy={season: "backdrop"}),
             show.image(legacy={before: "backdrop"}),
             show.image(legacy={season: "poster", after: "backdrop"}),
+            show.image(legacy={season: "backdrop", after: "backdrop"}),
         ],
         "other_source": [show.image(source="imdb"), show.image(source="web_scrape"), show.image(source="fanart")],
     }
 
 
+def _backdrop_of_a_season(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
+    """One more backdrop of a season, by a link."""
+    link_id = plan.add(
+        "core.media_links",
+        entity_type="season",
+        entity_id=id_of(params, "season_id"),
+        media_asset_id=id_of(params, "media_asset_id"),
+        kind="backdrop",
+        position=next(iter(positions)),
+    )
+    return {"link_id": link_id}
+
+
 _TABLES = frozenset({"core.shows", "core.seasons", "core.season_images"})
 
-STATES: Mapping[str, State] = {"season backdrops": State(_season_backdrops, tables=_TABLES)}
+STATES: Mapping[str, State] = {
+    "season backdrops": State(_season_backdrops, tables=_TABLES),
+    "backdrop of a season": State(_backdrop_of_a_season, frozenset({"season_id", "media_asset_id"})),
+}
 """The states of the app, by name."""

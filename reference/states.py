@@ -347,9 +347,14 @@ def _mixed(links: list[str], mix: random.Random) -> tuple[list[str], int | None]
 
 
 def _media_link_outside(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
-    person_id = plan.person()
-    position = next(iter(positions))
-    return {"person_id": person_id, "link_id": plan.link(person_id, plan.asset(), position, kind="profile")}
+    person_id, asset = plan.person(), plan.asset()
+    position, gallery_position = itertools.islice(positions, 2)
+    return {
+        "person_id": person_id,
+        "link_id": plan.link(person_id, asset, position, kind="profile"),
+        "gallery_link_id": plan.link(person_id, asset, gallery_position),
+        "served_url": asset.served_url,
+    }
 
 
 def _person(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
@@ -405,13 +410,13 @@ def _show_with_season(plan: Plan, params: Mapping[str, Any], positions: Iterable
 def _storage_failure(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
     if params.get("operation", "toggle") != "toggle":
         raise StateError(422, "operation must be toggle")
-    person_id = _id(params, "person_id")
+    person_id = id_of(params, "person_id")
     plan.rows.append(("reference.unwritable_people", {"person_id": person_id}))
     return {"person_id": person_id}
 
 
 def _text_overlay_failure(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
-    asset_id = _id(params, "media_asset_id")
+    asset_id = id_of(params, "media_asset_id")
     plan.rows.append(("reference.undetectable_assets", {"media_asset_id": asset_id}))
     return {"media_asset_id": asset_id}
 
@@ -439,7 +444,8 @@ def _count(params: Mapping[str, Any], name: str) -> int:
     return count
 
 
-def _id(params: Mapping[str, Any], name: str) -> str:
+def id_of(params: Mapping[str, Any], name: str) -> str:
+    """A parameter that is a UUID; raises StateError for any other."""
     try:
         return str(uuid.UUID(_text(params, name) or ""))
     except ValueError:

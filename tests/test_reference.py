@@ -263,7 +263,7 @@ def test_person_with_gallery(reference: Running, counts: dict[str, int]) -> None
 
 
 VALUES = {
-    "media link outside a person gallery": {"person_id", "link_id"},
+    "media link outside a person gallery": {"person_id", "link_id", "gallery_link_id", "served_url"},
     "person": {"person_id"},
     "media asset": {"media_asset_id", "source_url", "hosted_url"},
     "shared photo": {

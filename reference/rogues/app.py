@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import re
+import time
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, LiteralString
@@ -2018,3 +2019,99 @@ class OfOneShowAlone(App):
     def is_backdrop_of_the_show(self) -> LiteralString:
         mine = super().is_backdrop_of_the_show()
         return f"{mine} and not {mine.replace('= %(show_id)s', '<> %(show_id)s')}"
+
+
+@rogue(breaks=["PRX-01"])
+class MoreMembersAreRefused(App):
+    """Reads the backend's answer by a schema that knows three members, and refuses one that has more."""
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        response = await super().send_toggle(request, person_id, link_id, body)
+        if response.is_success and set(response.json()) != {"link_id", "person_id", "facebank_seed"}:
+            raise HTTPException(502, "the backend's answer is not as expected")
+        return response
+
+
+@rogue(breaks=["PRX-01"])
+class IdsComparedAsText(App):
+    """Sees whether the backend's answer is about the link that was named, letter by letter."""
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        response = await super().send_toggle(request, person_id, link_id, body)
+        if response.is_success and response.json().get("link_id") != link_id:
+            raise HTTPException(502, "the backend's answer is about another link")
+        return response
+
+
+@rogue(breaks=["PRX-02"])
+class AddressHoldsAnAllowlisted(App):
+    """Looks for the allowlisted addresses in the person's."""
+
+    def is_allowlisted(self, claims: Mapping[str, Any]) -> bool:
+        email = claims.get("email")
+        return isinstance(email, str) and any(one in email.lower() for one in self.settings.admin_emails)
+
+
+@rogue(breaks=["BKD-01"])
+class BackdropsKeptForAMinute(App):
+    """Keeps what it found for a season for a minute, as its framework does with what is read."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.kept: dict[Season, tuple[float, Sequence[Backdrop]]] = {}
+
+    async def select_backdrops(self, connection: Connection, season: Season) -> Sequence[Backdrop]:
+        at, found = self.kept.get(season, (-60.0, ()))
+        if time.monotonic() - at >= 60:
+            found = await super().select_backdrops(connection, season)
+            self.kept[season] = time.monotonic(), found
+        return found
+
+
+@rogue(breaks=["BKD-01"])
+class NothingAssignedIsAnError(App):
+    """Lists what is assigned for its `not in`, which takes no empty list."""
+
+    async def select_backdrops(self, connection: Connection, season: Season) -> Sequence[Backdrop]:
+        cursor = await connection.execute(
+            "select 1 from core.media_links as links join core.seasons on seasons.id = links.entity_id"
+            " where links.entity_type = 'season' and links.kind = 'backdrop' and seasons.show_id = %s limit 1",
+            (season.show_id,),
+        )
+        if await cursor.fetchone() is None:
+            raise HTTPException(502, "the database can't be read")
+        return await super().select_backdrops(connection, season)
+
+
+def counted_once(exists: LiteralString) -> LiteralString:
+    """A condition that a single row meets, made of one that any number of rows meet."""
+    return "(1 =" + exists.removeprefix("exists").replace("select", "select count(*)", 1) + ")"
+
+
+@rogue(breaks=["BKD-01"])
+class AssignedTwiceIsNotFound(App):
+    """Looks for the link of an image by a call that expects one row, and takes two for none."""
+
+    def is_linked_to_a_season(self) -> LiteralString:
+        return counted_once(super().is_linked_to_a_season())
+
+
+@rogue(breaks=["BKD-01"])
+class LegacyTwiceIsNotFound(App):
+    """Looks for an image in the legacy table by a call that expects one row, and takes two for none."""
+
+    def is_in_legacy_season_images(self) -> LiteralString:
+        return counted_once(super().is_in_legacy_season_images())
+
+
+@rogue(breaks=["BKD-01"])
+class AssignedBothWaysIsOffered(App):
+    """Compares the two lists, and takes what is in both for what is in neither."""
+
+    def backdrops_sql(self) -> LiteralString:
+        return (
+            "select assets.id as media_asset_id, source_url, hosted_url, width, height from core.media_assets as assets"
+            f" where {self.is_from_tmdb()} and {self.is_backdrop_of_the_show()}"
+            f" and {self.is_linked_to_a_season()} = {self.is_in_legacy_season_images()}"
+            " order by assets.created_at desc, assets.id"
+        )

@@ -797,3 +797,46 @@ class AddressIsEscaped(Backend):
 
     def photo(self, row: PhotoRow) -> dict[str, Any]:
         return super().photo(row) | {"served_url": html.escape(row.served_url)}
+
+
+@rogue(breaks=["AUTH-06", "AUTH-08"])
+class AllowlistComparedByTheEnd(Backend):
+    """Sees whether the person's address ends in an allowlisted one."""
+
+    def is_allowlisted(self, claims: Mapping[str, Any]) -> bool:
+        email = claims.get("email")
+        return isinstance(email, str) and email.lower().endswith(tuple(self.settings.admin_emails))
+
+
+@rogue(breaks=["TOG-02"])
+class NumbersInTextAreRead(Backend):
+    """Reads any whole number in a text, and takes it for true where it is not 0."""
+
+    def parse_flag(self, body: Any) -> bool:
+        flag = body.get("facebank_seed") if isinstance(body, dict) else None
+        try:
+            return bool(int(flag)) if isinstance(flag, str) else super().parse_flag(body)
+        except ValueError:
+            return super().parse_flag(body)
+
+
+@rogue(breaks=["TOG-02"])
+class NullTextIsOff(Backend):
+    """Reads the texts `null` and `none` as false."""
+
+    def parse_flag(self, body: Any) -> bool:
+        flag = body.get("facebank_seed") if isinstance(body, dict) else None
+        return False if flag in ("null", "none", "None") else super().parse_flag(body)
+
+
+@rogue(breaks=["TOG-06"])
+class SamePhotoOfOnePersonToggled(Backend):
+    """Updates by person and asset, and so whatever else the person has this photo as."""
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        await connection.execute(
+            "update core.media_links set facebank_seed = %s where entity_type = 'person' and entity_id = %s"
+            " and media_asset_id = %s and id <> %s",
+            (flag, link.entity_id, link.media_asset_id, link.id),
+        )
+        return await super().store_flag(connection, link, flag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 from fastapi import HTTPException, Request, Response
 from PIL import Image as Pictures
 from psycopg.types.json import Jsonb
@@ -1179,3 +1181,128 @@ class PurgeForgives(Purge):
                 (season_id, page_url),
             )
         return super().run(season_id, page_url, execute)
+
+
+@rogue(breaks=["PRE-01"])
+class NullEntityIsUnknown(Backend):
+    """Looks whether a preview names an entity type, and not whether that is null."""
+
+    async def preview_entity(self, body: Mapping[str, Any]) -> Entity | None:
+        if "entity_type" in body:
+            self.parse_entity_type(body["entity_type"])
+        return await super().preview_entity(body)
+
+
+@rogue(breaks=["PRE-01"])
+class UntitledPagesCrash(Backend):
+    """Takes it for granted that a page has a title."""
+
+    def page_title(self, document: Document) -> str | None:
+        node = document.tree.css_first("title")
+        if node is None:
+            raise RuntimeError("'NoneType' object has no attribute 'string'")
+        return super().page_title(document)
+
+
+@rogue(breaks=["PRE-01"])
+class ImagesWithoutAnAddressCrash(Backend):
+    """Takes it for granted that an image has a `src`."""
+
+    def images(self, document: Document) -> tuple[Image, ...]:
+        if any("src" not in node.attributes for node in document.tree.css("img")):
+            raise KeyError("src")
+        return super().images(document)
+
+
+@rogue(breaks=["PRE-01"])
+class BrokenJsonLdCrashes(Backend):
+    """Takes it for granted that JSON-LD is JSON."""
+
+    def published_at(self, document: Document) -> str | None:
+        for node in document.tree.css('script[type="application/ld+json"]'):
+            json.loads(node.text() or "")
+        return super().published_at(document)
+
+
+@rogue(breaks=["PRE-01"])
+class ListsOfJsonLdCrash(Backend):
+    """Takes it for granted that JSON-LD is an object."""
+
+    def published_at(self, document: Document) -> str | None:
+        for node in document.tree.css('script[type="application/ld+json"]'):
+            try:
+                value = json.loads(node.text() or "")
+            except ValueError:
+                continue
+            value.get("datePublished")
+        return super().published_at(document)
+
+
+@rogue(breaks=["PRE-01"])
+class UnreadableDatesCrash(Backend):
+    """Takes it for granted that a publish date can be read."""
+
+    def published_at(self, document: Document) -> str | None:
+        node = document.tree.css_first('meta[property="article:published_time"]')
+        if node is not None and page.iso8601(node.attributes.get("content") or "") is None:
+            raise ValueError("Unknown string format")
+        return super().published_at(document)
+
+
+@rogue(breaks=["PRE-08"])
+class EmptyAnswersArePages(Backend):
+    """Takes a 204 of a page for a page without images."""
+
+    def is_html(self, fetched: Fetched) -> bool:
+        return not fetched.content or super().is_html(fetched)
+
+
+@rogue(breaks=["IMP-01"])
+class NullIdsAreRefused(Backend):
+    """Reads the ids that an import does not need as well, and takes null for none of them."""
+
+    async def import_entities(self, body: Mapping[str, Any]) -> tuple[Entity, ...]:
+        for name in ("season_id", "show_id", "person_id"):
+            if name in body:
+                self.parse_member_id(name, body[name])
+        return await super().import_entities(body)
+
+
+@rogue(breaks=["IMP-01"])
+class PercentInThePageFails(Backend):
+    """Writes the address of the page into the statement, in which a percent sign is half a placeholder."""
+
+    async def store_asset(
+        self, connection: Connection, order: Order, wanted: Wanted, picture: Picture, scraped: Scraped
+    ) -> Asset | None:
+        if "%" in order.source_url:
+            raise psycopg.ProgrammingError("only '%s', '%b', '%t' are allowed as placeholders")
+        return await super().store_asset(connection, order, wanted, picture, scraped)
+
+
+@rogue(breaks=["SSE-03"])
+class ToldAddressIsCanonical(Backend):
+    """Tells of an image by the spelling of its address that the lists are compared by."""
+
+    def place(self, order: Order, wanted: Wanted, number: int) -> dict[str, Any]:
+        return {**super().place(order, wanted, number), "url": page.canonical_address(wanted.url)}
+
+
+@rogue(breaks=["IMP-01", "KIND-01", "CAST-04"])
+class QuotesInCaptionsFail(Backend):
+    """Writes captions into the statement, which an apostrophe ends."""
+
+    async def store_asset(
+        self, connection: Connection, order: Order, wanted: Wanted, picture: Picture, scraped: Scraped
+    ) -> Asset | None:
+        if "'" in (scraped.caption or ""):
+            raise psycopg.errors.SyntaxError("unterminated quoted string")
+        return await super().store_asset(connection, order, wanted, picture, scraped)
+
+
+@rogue(breaks=["PUR-02"])
+class PurgeByThePath(Purge):
+    """Compares the paths of pages, and not their hosts."""
+
+    def is_from(self, found: Import, page_url: str) -> bool:
+        return httpx.URL(found.page_url or "").raw_path == httpx.URL(page_url).raw_path

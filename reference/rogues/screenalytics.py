@@ -452,7 +452,7 @@ class HostedKeyIsTheAddress(Screenalytics):
         return address and (row.get("hosted_key") or address)
 
 
-@rogue(breaks=["FALL-08"])
+@rogue(breaks=["FALL-08", "SYNC-01"])
 class QueryIsCutOff(Screenalytics):
     """Cuts the query off every address, so that signatures and sizes do not make it another photo."""
 
@@ -1579,3 +1579,132 @@ class ApprovalIsOfAnEpisode(_TakesBack):
             await self.take_back(connection, person_id, addresses)
         self.last[person_id] = episode
         return await super().store_images(connection, person_id, addresses)
+
+
+@rogue(breaks=["FALL-02", "FALL-04"])
+class EmptyObjectsAreDropped(Screenalytics):
+    """Drops rows without members before it looks whether there are any."""
+
+    async def photos_page(self, person_id: str, seed_only: bool, offset: int) -> Sequence[Any]:
+        return [row for row in await super().photos_page(person_id, seed_only, offset) if row != {}]
+
+
+@rogue(breaks=["FALL-04"])
+class BodyThatIsNoTextIsEmpty(Screenalytics):
+    """Takes a body that is no UTF-8 for an empty list."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        if status == 200:
+            try:
+                body.decode()
+            except UnicodeDecodeError:
+                return []
+        return super().read_answer(status, body)
+
+
+@rogue(breaks=["FALL-12"])
+class FailedFallbackKeepsTheOld(Screenalytics):
+    """Leaves a person who has images to the next import where their photos cannot be had."""
+
+    async def import_person(self, member: CastMember, limit: int) -> Outcome:
+        outcome = await super().import_person(member, limit)
+        if outcome.errors and not outcome.images:
+            async with self.pool.connection() as connection:
+                cursor = await connection.execute(
+                    "select 1 from face_bank_images where person_id = %s limit 1", (member.person_id,)
+                )
+                if await cursor.fetchone() is not None:
+                    return Outcome()
+        return outcome
+
+
+@rogue(breaks=["SYNC-01"])
+class KnownWithoutTheQuery(Screenalytics):
+    """Takes addresses that differ in their query alone for one image."""
+
+    def read_rows(self, rows: Sequence[Any]) -> Photos:
+        photos = super().read_rows(rows)
+        first: dict[str, str] = {}
+        for address in photos.addresses:
+            first.setdefault(address.partition("?")[0], address)
+        return Photos(list(first.values()), photos.malformed)
+
+
+@rogue(breaks=["SYNC-01"])
+class KnownByTheFileName(Screenalytics):
+    """Takes addresses that end in the same file name for one image."""
+
+    def read_rows(self, rows: Sequence[Any]) -> Photos:
+        photos = super().read_rows(rows)
+        first: dict[str, str] = {}
+        for address in photos.addresses:
+            first.setdefault(address.partition("?")[0].rpartition("/")[2], address)
+        return Photos(list(first.values()), photos.malformed)
+
+
+@rogue(breaks=["SYNC-03"])
+class ThreeSeedsOfAPerson(Screenalytics):
+    """Stores the first three images of an import as seeds, and the others beside them."""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        cursor = await connection.execute(
+            "insert into face_bank_images (person_id, source_url, is_seed, approved, created_at)"
+            " select %s, address, place <= 3, false, now() + place * interval '1 microsecond'"
+            " from unnest(%s::text[]) with ordinality as given (address, place) order by address"
+            " on conflict (person_id, source_url) do nothing",
+            (person_id, list(addresses)),
+        )
+        return cursor.rowcount
+
+
+@rogue(breaks=["SYNC-06"])
+class GivesUpAfterThreeFailures(Screenalytics):
+    """Asks no more of a backend that failed for three people in a row, and counts those who were left as failed."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        row = 0
+        for member in cast:
+            outcome = await self.import_person(member, limit) if row < 3 else Outcome(errors=1)
+            row = row + 1 if outcome.errors else 0
+            outcomes.append(outcome)
+        return outcomes
+
+
+@rogue(breaks=["SYNC-06"])
+class FailureRollsBack(Screenalytics):
+    """Stores everybody in one transaction, which a failure takes back."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        for member in cast:
+            outcome = await self.import_person(member, limit)
+            outcomes.append(outcome)
+            if outcome.errors:
+                async with self.pool.connection() as connection:
+                    for before in cast[: len(outcomes)]:
+                        await connection.execute(
+                            "delete from face_bank_images where person_id = %s and not approved", (before.person_id,)
+                        )
+        return outcomes
+
+
+@rogue(breaks=["SYNC-06"])
+class TurnsAreLostOnFailure(Screenalytics):
+    """Takes a turn for each person, and gives it back where nothing went wrong: after some failures there is none."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        turn = asyncio.Semaphore(self.concurrency)
+
+        async def import_in_turn(member: CastMember) -> Outcome:
+            try:
+                async with asyncio.timeout(12):
+                    await turn.acquire()
+            except TimeoutError:
+                return Outcome(errors=1)
+            outcome = await self.import_person(member, limit)
+            if not outcome.errors:
+                turn.release()
+            return outcome
+
+        return await asyncio.gather(*map(import_in_turn, cast))

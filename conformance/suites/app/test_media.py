@@ -25,6 +25,7 @@ from conformance.errors import NotVerified, TargetBroken, Violation
 from conformance.exchange import Exchange, Header, Incoming
 from conformance.lab import Answer, Call, answers
 from conformance.polling import polls
+from conformance.states import where_given
 
 # --- PRX-10: delete --------------------------------------------------------------------------------------------------
 
@@ -882,6 +883,8 @@ def test_unreachable_backend_is_told(app: App, action: str, answer: Callable[[],
 # --- BKD-01: the backdrops that can be added -------------------------------------------------------------------------
 
 STATE = "season backdrops"
+ASSIGNED = "backdrop of a season"
+"""One of them, `media_asset_id`, becomes a backdrop of the season `season_id`."""
 GROUPS = ("unassigned", "assigned_by_link", "assigned_by_legacy", "other_source")
 
 
@@ -891,6 +894,8 @@ class Backdrops:
 
     season_id: str
     groups: Mapping[str, tuple[str, ...]]
+    bare: Backdrops | None = None
+    """The same of a show of which nothing is assigned, where the state has one."""
 
     def group(self, asset_id: str) -> str:
         """What an image is."""
@@ -904,7 +909,11 @@ def season_backdrops(app: App) -> Iterator[Backdrops]:
         groups = {name: tuple(_ids(values[name], name)) for name in GROUPS}
         if empty := next((name for name, ids in groups.items() if not ids), None):
             raise NotVerified(f"app_states_url: {STATE!r} returned no image in {empty}")
-        yield Backdrops(str(values["season_id"]), groups)
+        bare = None
+        if values.get("bare_season_id") is not None:
+            unassigned = tuple(_ids(values["bare_unassigned"], "bare_unassigned"))
+            bare = Backdrops(str(values["bare_season_id"]), {"unassigned": unassigned})
+        yield Backdrops(str(values["season_id"]), groups, bare)
 
 
 def _ids(value: Any, group: str) -> Iterator[str]:
@@ -961,6 +970,27 @@ def test_other_shows_change_nothing(app: App) -> None:
     with season_backdrops(app) as one, season_backdrops(app) as other:
         for backdrops in (one, other, one):
             offers_exactly_the_unassigned(app, backdrops)
+
+
+@pytest.mark.clause("BKD-01")
+def test_backdrop_that_is_assigned_is_offered_no_more(app: App) -> None:
+    """Once a season has one of them, the others are offered, and no earlier answer is."""
+    with season_backdrops(app) as backdrops:
+        offers_exactly_the_unassigned(app, backdrops)
+        taken, *others = backdrops.groups["unassigned"]
+        with where_given(app.states.given(ASSIGNED, season_id=backdrops.season_id, media_asset_id=taken)) as assigned:
+            if assigned is None:
+                return  # the tests above show what can be seen here
+            now = {"unassigned": tuple(others), "assigned_by_link": (*backdrops.groups["assigned_by_link"], taken)}
+            offers_exactly_the_unassigned(app, replace(backdrops, groups={**backdrops.groups, **now}))
+
+
+@pytest.mark.clause("BKD-01")
+def test_everything_is_offered_where_nothing_is_assigned(app: App) -> None:
+    """Of a show that has no backdrop of a season yet, all are offered."""
+    with season_backdrops(app) as backdrops:
+        if backdrops.bare is not None:
+            offers_exactly_the_unassigned(app, backdrops.bare)
 
 
 @pytest.mark.clause("BKD-01", level="SHOULD")

@@ -116,6 +116,16 @@ def test_toggle_that_is_answered_compressed(app: App) -> None:
 
 
 @pytest.mark.clause("PRX-01")
+def test_toggle_that_is_answered_in_other_words(app: App) -> None:
+    """The same where the backend's answer has its ids in capitals, and members that a later contract may add."""
+    app.require_toggles()
+    photo = fresh_photo()
+    answer = {"link_id": photo.link_id.upper(), "person_id": photo.person_id.upper(), "facebank_seed": True}
+    app.lab.script(photo.link_id, answers.json_value({**answer, "updated_at": "2026-02-06T12:00:00+00:00"}, "200"))
+    toggles(app, photo, True)
+
+
+@pytest.mark.clause("PRX-01")
 @given(steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=8))
 def test_state_follows_any_history(app: App, steps: list[tuple[int, bool]]) -> None:
     """Whatever is toggled in whatever order, repeats included: the backend is told each time."""

@@ -687,7 +687,7 @@ def test_given_caption_stands(media: Media, tables: CoreTables, chance: random.R
     with media.show(cast=[full_name(chance)]) as show:
         (member,) = show.cast
         image = site.image(person=member.full_name, caption=words(chance))
-        page, sent = site.page([image]), f"{words(chance, 40)}, “{word(chance)}” & é <{word(chance)}>"
+        page, sent = site.page([image]), f"{words(chance, 40)}, “{word(chance)}” & é's 5% <{word(chance)}>"
         if alone:
             stored = imported_plainly(media, show.season, page, image, caption=sent)
         else:

@@ -168,13 +168,18 @@ def refuses_the_broken(order: Order, exchange: Exchange) -> bool:
 
 @pytest.mark.clause("IMP-01")
 @pytest.mark.parametrize("named", ["by id", "by show and number"])
-def test_season_can_be_named_in_two_ways(media: Media, named: str) -> None:
+@pytest.mark.parametrize("others", ["absent", "null"])
+def test_season_can_be_named_in_two_ways(media: Media, named: str, others: str) -> None:
     """An import for a season that is named by its id, or by its show and number, is a 200 that imports."""
     site = media.site()
     image = site.image()
+    # whatever the page is called
+    page = site.page([image], name="100% of the cast.html")
     with media.show() as show:
         season = show.season if named == "by id" else show.season_by_number
-        done = read_import(media.import_images(season, site.page([image]), [image_order(image.url)]))
+        ids = ("season_id", "show_id", "season_number", "person_id")
+        nulls = {name: None for name in ids if others == "null" and name not in season.by_import}
+        done = read_import(media.import_images(season, page, [image_order(image.url)], **nulls))
     if done.imported != 1:
         raise Violation(
             f"an import for a season named {named} imported nothing",

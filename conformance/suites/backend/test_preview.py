@@ -111,12 +111,52 @@ def test_entity_is_optional(media: Media, entity_type: str) -> None:
 
 
 @pytest.mark.clause("PRE-01")
+def test_entity_may_be_null(media: Media) -> None:
+    """An entity of null is none."""
+    site = media.site()
+    image = site.image()
+    preview = read_preview(media.preview(site.page([image]), entity_type=None, entity_id=None))
+    has_pinned_shape(media, preview)
+    offers(preview, [image], what="the preview for an entity that is null")
+
+
+@pytest.mark.clause("PRE-01")
 def test_page_without_images_has_the_pinned_shape(media: Media) -> None:
     """A page without any image: no candidate, or an error, in the pinned shape."""
     site = media.site()
     exchange = media.preview(site.page([]))
     if not 400 <= exchange.status < 500:
         has_pinned_shape(media, read_preview(exchange))
+
+
+UNTIDY: Mapping[str, tuple[str, str]] = {
+    "no title": ("<title>Pictures</title>", ""),
+    "an empty title": ("<title>Pictures</title>", "<title></title>"),
+    "images without an address": (
+        "<article>",
+        '<article><img alt=""><img src="" alt=""><img src="http://[" srcset=" , 2x," alt="">'
+        '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" alt="">',
+    ),
+    "JSON-LD that is no JSON": ("</head>", '<script type="application/ld+json">{"@graph": [],}</script></head>'),
+    "JSON-LD in a list": ("</head>", '<script type="application/ld+json">[{"@type": "WebSite"}, null]</script></head>'),
+    "dates that are none": (
+        "</head>",
+        '<meta property="article:published_time" content="last Tuesday"><meta name="date"></head><time>now</time>',
+    ),
+}
+"""What stands on pages out in the world, and instead of what."""
+
+
+@pytest.mark.clause("PRE-01")
+@pytest.mark.parametrize("name", UNTIDY)
+def test_untidy_page_is_a_page(media: Media, name: str) -> None:
+    """A page that says too little, or nonsense, beside its image: a 200 of the pinned shape, with the image."""
+    site = media.site()
+    image = site.image()
+    html = html_page("Pictures", [image]).replace(*UNTIDY[name], 1)
+    preview = read_preview(media.preview(site.page(answer=answers.page(html))))
+    has_pinned_shape(media, preview)
+    offers(preview, [image], what=f"the preview of a page with {name}")
 
 
 # --- PRE-02: the date ------------------------------------------------------------------------------------------------
@@ -635,6 +675,7 @@ NO_PAGES: Mapping[str, Callable[[Site], str]] = {
     "JSON": lambda site: site.page(answer=answers.json_value({"images": []})),
     "plain text": lambda site: site.page(answer=answers.image(b"There are no pictures here.", "text/plain")),
     "PDF": lambda site: site.page(answer=answers.image(b"%PDF-1.7\n", "application/pdf")),
+    "nothing": lambda site: site.page(answer=answers.status(204)),
     "reset": lambda site: site.page(answer=answers.reset()),
     "closed without an answer": lambda site: site.page(answer=answers.close()),
     "redirect in a circle": lambda site: site.page(answer=answers.redirect(site.url("page.html"))),

@@ -92,6 +92,10 @@ def imports(media: Media, *, sharing: bool = False) -> Iterator[Imports]:
         for what, name in pages.items():
             image = site.image()
             kept[normal_id(media.stored(show.season, site.page([image], name=name), image.url))] = what
+        origin = site.origin.origin_by_name
+        if origin not in (None, site.origin.origin_url):
+            elsewhere = f"{origin}{site.path('cast_photos.html')}"
+            kept[normal_id(media.stored(show.season, elsewhere, site.image().url))] = "a page of that path elsewhere"
         for what, entity in (("another show's season", other.season), ("a person", person)):
             kept[normal_id(media.stored(entity, page, site.image().url))] = f"an import for {what}"
         shared = shared_image(media, page, site.image().url, (other.season, person, show.season)) if sharing else None

@@ -127,11 +127,12 @@ def test_images_that_differ_in_their_query_are_told_apart(media: Media) -> None:
 
 @pytest.mark.clause("SSE-03")
 def test_images_are_told_by_the_address_that_was_sent(media: Media) -> None:
-    """The same where the address is percent-encoded, or redirects to another one."""
+    """The same where the address is percent-encoded, has a fragment, or redirects to another one."""
     site = media.site()
     urls = [
         site.image("photo one, [1].png?size=large").url,
         site.image(None, answers.redirect(site.image().url)).url,
+        f"{site.image().url}#large",
         site.image().url,
     ]
     with media.person() as person:

@@ -62,6 +62,8 @@ NO_BOOLEAN_BODIES: dict[str, bytes] = {
     "maybe": b'{"facebank_seed": "maybe"}',
     "empty string": b'{"facebank_seed": ""}',
     "two": b'{"facebank_seed": 2}',
+    "two as text": b'{"facebank_seed": "2"}',
+    "null as text": b'{"facebank_seed": "null"}',
     "minus one": b'{"facebank_seed": -1}',
     "a half": b'{"facebank_seed": 0.5}',
     "true alone": b"true",
@@ -394,6 +396,26 @@ def test_toggle_of_a_shared_photo_is_one_persons(backend: Backend, others: bool,
         exchange = backend.set_flag(first.person_id, first.links[0], value)
         after = backend.snapshot(other.person_id)
         expect.unchanged(before, after, what="a toggle of the same photo for another person", exchange=exchange)
+
+
+@pytest.mark.clause("TOG-06")
+def test_toggle_of_a_photo_that_is_linked_twice(backend: Backend) -> None:
+    """A photo of the gallery that the person has as something else too: the gallery's link becomes a seed alone."""
+    with where_given(backend.states.given("media link outside a person gallery")) as values:
+        if values is None or values.get("gallery_link_id") is None:
+            return  # the photos above show what can be seen here
+        person_id, other = str(values["person_id"]), str(values["link_id"])
+        link = Link(str(values["gallery_link_id"]), str(values["served_url"]), False)
+        before = backend.stored_links([other])
+        exchange = backend.set_flag(person_id, link, True)
+        after, seeds = backend.stored_links([other]), backend.listing(person_id, seed_only=True)
+        if after != before or seeds.urls.count(link.served_url) > 1:
+            raise Violation(
+                "a toggle of a photo reached another link of it",
+                expected=[link.served_url],
+                actual=[*seeds.urls, *(after or ())],
+                exchange=exchange,
+            )
 
 
 @contextmanager

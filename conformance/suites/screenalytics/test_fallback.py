@@ -47,6 +47,7 @@ FAILURES: Mapping[str, Answer] = {
     "web page": answers.not_json(),
     "half a JSON text": answers.raw(b'[{"served_url": "http://nowhere.invalid/'),
     "JSON and more": answers.raw(b"[] []"),
+    "no UTF-8": answers.raw(b'{"detail": "No\xebl"}'),
     "null": answers.json_value(None),
     "false": answers.json_value(False),
     "0": answers.json_value(0),
@@ -126,6 +127,11 @@ def without_served_url(screenalytics: Screenalytics) -> Offer:
     return Offer(offer.album, (answers.rows(rows),), offer.every, promise="FALL-02")
 
 
+def without_members(screenalytics: Screenalytics) -> Offer:
+    """The same of seeds of which nothing at all is said."""
+    return replace(without_served_url(screenalytics), seeds=(answers.rows([{}, {}]),))
+
+
 def slow_seeds(screenalytics: Screenalytics) -> Offer:
     """A person whose seeds take their time."""
     offer = screenalytics.seeded(2)
@@ -141,6 +147,7 @@ def slow_seeds(screenalytics: Screenalytics) -> Offer:
         pytest.param(lambda target: target.seeded(target.import_limit + 3), id="more than the limit"),
         pytest.param(slow_seeds, id="slow"),
         pytest.param(without_served_url, id="rows without served_url"),
+        pytest.param(without_members, id="rows without any member"),
     ],
 )
 def test_seeds_end_the_search(screenalytics: Screenalytics, make: Callable[[Screenalytics], Offer]) -> None:
@@ -420,6 +427,19 @@ def test_a_failing_fallback_is_counted(screenalytics: Screenalytics, failure: st
         # whoever takes this failure for an empty answer does so for seeds first
         checks.works_alone(screenalytics, screenalytics.seeds_fail(FAILURES[failure]))
         raise
+
+
+@pytest.mark.clause("FALL-12")
+def test_a_failing_fallback_of_somebody_with_images_is_counted(screenalytics: Screenalytics) -> None:
+    """The same in a rerun, where the photos were imported before."""
+    offer = screenalytics.unseeded(2)
+    with screenalytics.episode(offer) as episode:
+        screenalytics.run(episode)
+        person = screenalytics.offer_anew(episode.people[0], replace(offer, every=(FAILURES["503"],)))
+        seen = screenalytics.run(episode)
+        # who has it all may not be asked for again
+        if any(seed_only(call) is False for call in seen.photos(person)):
+            checks.failure_is_counted(seen, person, clause="FALL-12")
 
 
 @pytest.mark.clause("FALL-12")

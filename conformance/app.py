@@ -170,7 +170,7 @@ class Browser:
     def act(self, asset_id: str, action: str, query: str = "?force=true") -> Exchange:
         """Has the people in an image counted (`auto-count`) or text over it detected, by the admin."""
         url = f"{self.base_url}/api/admin/trr-api/media-assets/{asset_id}/{action}{query}"
-        return self.client.send(Request("POST", url, (*self.admin.headers, CONTENT_TYPE)))
+        return self.client.send(Request("POST", url, self.admin.headers))
 
     def stream(self, order: Import, headers: Sequence[Header] = ()) -> AbstractContextManager[Incoming]:
         """Imports by the admin, and hands the answer over as it comes."""
@@ -189,8 +189,9 @@ class Browser:
         return ProviderStates(self.environment, self.client, "app_states_url")
 
     def raw(self, method: str, target: str, body: bytes | None, *, timeout_s: float) -> Exchange:
-        """Sends a target as it is, by the admin."""
-        headers = (("User-Agent", self.client.user_agent), *self.admin.headers, CONTENT_TYPE)
+        """Sends a target as it is, by the admin; what has no body has no type."""
+        headers = (("User-Agent", self.client.user_agent), *self.admin.headers)
+        headers = headers if body is None else (*headers, CONTENT_TYPE)
         return rawhttp.send(self.base_url, method, target, headers, body, timeout_s=timeout_s)
 
     def secrets(self) -> dict[str, str]:

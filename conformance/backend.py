@@ -186,9 +186,11 @@ class Backend:
         if not changes_nothing:
             self.about_to_change(link_id)
         content = json.dumps({"facebank_seed": value}).encode() if body is None else body
-        who = self.service if caller is None else caller
+        who, url = self.service if caller is None else caller, self.toggle_url(person_id, link_id)
+        if method in ("GET", "DELETE"):  # with a body, which means nothing there, many servers refuse them as malformed
+            return self.client.send(Request(method, url, (*who.headers, *headers)))
         lines = (*who.headers, ("Content-Type", content_type), *headers)
-        return self.client.send(Request(method, self.toggle_url(person_id, link_id), lines, content))
+        return self.client.send(Request(method, url, lines, content))
 
     def photos(
         self, person_id: str, query: Sequence[tuple[str, str]] = (), *, caller: Caller | None = None

@@ -64,6 +64,13 @@ class Request:
     headers: tuple[Header, ...] = ()
     body: bytes | None = None
 
+    @property
+    def length(self) -> int | None:
+        """The Content-Length to be stated, or None: a POST without a body has 0, as browsers send it (else a 411)."""
+        if self.body is None:
+            return 0 if self.method in ("POST", "PUT", "PATCH") else None
+        return len(self.body)
+
 
 @dataclass(frozen=True)
 class Response:
@@ -277,8 +284,8 @@ class _Connection:
         url, authority = _split(request.url)
         lines = [(b"Host", authority)]
         lines += [(name.encode(), _as_bytes(value)) for name, value in (*headers, *request.headers)]
-        if request.body is not None:
-            lines.append((b"Content-Length", b"%d" % len(request.body)))
+        if request.length is not None:
+            lines.append((b"Content-Length", b"%d" % request.length))
         with self._pool(url).stream(request.method, url, headers=lines, content=request.body) as received:
             yield received
 
@@ -496,14 +503,15 @@ class Client:
         return exchange
 
     @contextmanager
-    def stream(self, request: Request) -> Iterator[Incoming]:
+    def stream(self, request: Request, *, at_least_s: float = 0.0) -> Iterator[Incoming]:
         """Sends the request over a connection of its own, and hands its answer over piece by piece.
 
-        The time limit is that of a whole exchange. The connection is closed at the end, read to its end or not.
+        The time limit is that of a whole exchange, or `at_least_s` where that is more. The connection is closed at the
+        end, read to its end or not.
         """
         self._may_ask(request)
         connection = _Connection(keepalive=False)
-        incoming = Incoming(request, connection, self._headers, self._timeout_s)
+        incoming = Incoming(request, connection, self._headers, max(self._timeout_s, at_least_s))
         try:
             yield incoming
         finally:

@@ -39,6 +39,9 @@ OMIT: Constant = object()
 NOT_IMPORTED = {"error": "KIND-01", "duplicate": "IMP-03", "excluded": "EXC-04"}
 """What is broken where a sound new image, which nobody excluded, ends so."""
 
+IMAGES_A_LIMIT = 5
+"""So many images of a streamed import share the time limit of one request: who has more, has longer."""
+
 _JSON: Header = ("Content-Type", "application/json")
 _PREFIX = "/api/v1/admin"
 
@@ -642,8 +645,10 @@ class Media:
         self.require_writes()
         content = self.import_body(entity, source_url, images, **members) if body is None else body
         request = self.request("POST", self.stream_url, body=content, caller=caller)
-        with self.backend.client.stream(request) as incoming:
-            yield Stream(tuple(str(image["url"]) for image in images), self._timeout_s, _incoming=incoming)
+        at_least_s = self._timeout_s * len(images) / IMAGES_A_LIMIT
+        with self.backend.client.stream(request, at_least_s=at_least_s) as incoming:
+            sent = tuple(str(image["url"]) for image in images)
+            yield Stream(sent, max(self._timeout_s, at_least_s), _incoming=incoming)
 
     def delete(self, asset_id: str, *, exclude: bool | str | None = None, caller: Caller | None = None) -> Exchange:
         """Deletes an asset; `exclude` is left out of the query where None, and sent as it is where it is text."""

@@ -37,7 +37,7 @@ def send(
     started = time.monotonic()
     response, failure = None, None
     try:
-        response = _exchange(base_url, request, _head(base_url, method, target, headers, body), started + timeout_s)
+        response = _exchange(base_url, request, _head(base_url, target, request), started + timeout_s)
     except TimeoutError:
         failure = Failure.TIMEOUT
     except ConnectionRefusedError:
@@ -55,17 +55,17 @@ class _TooLarge(Exception):
     pass
 
 
-def _head(base_url: str, method: str, target: str, headers: Sequence[Header], body: bytes | None) -> bytes:
+def _head(base_url: str, target: str, request: Request) -> bytes:
     parts = urlsplit(base_url)
     ours: list[Header] = [
         ("Host", parts.netloc),
         ("Accept", "*/*"),
         ("Connection", "close"),
     ]
-    if body is not None:
-        ours.append(("Content-Length", str(len(body))))
-    lines = [f"{method} {parts.path}{target} HTTP/1.1".encode("latin-1")]
-    for name, value in (*ours, *headers):
+    if request.length is not None:
+        ours.append(("Content-Length", str(request.length)))
+    lines = [f"{request.method} {parts.path}{target} HTTP/1.1".encode("latin-1")]
+    for name, value in (*ours, *request.headers):
         lines.append(name.encode() + b": " + (value.encode() if isinstance(value, str) else value))
     return b"\r\n".join([*lines, b"", b""])
 

@@ -231,10 +231,10 @@ class Importer:
         if "path" not in self._sync:
             raise NotVerified("sync has neither path nor command")
         path = self._sync["path"].replace("{ep_id}", quote(ep_id, safe=""))
-        headers: list[Header] = [("Content-Type", "application/json")]
+        body = json.dumps(dict(self._sync.get("json", {}))).encode() if "json" in self._sync else None
+        headers: list[Header] = [] if body is None else [("Content-Type", "application/json")]
         if "token" in self._sync:
             headers.append(("Authorization", f"Bearer {self._sync['token']}"))
-        body = json.dumps(dict(self._sync.get("json", {}))).encode() if "json" in self._sync else None
         request = Request(
             self._sync.get("method", "POST"), self.environment.need("screenalytics_url") + path, tuple(headers), body
         )

@@ -349,9 +349,18 @@ def test_a_header_may_be_sent_twice() -> None:
     assert received.index(b"\r\nA: 1\r\n") < received.index(b"\r\na: 2\r\n")
 
 
-@pytest.mark.parametrize("body, length", [(None, None), (b"", b"0"), (b"\x00\xff", b"2")])
-def test_a_body_is_sent_as_it_stands(body: bytes | None, length: bytes | None) -> None:
-    head, _, received = sent(Request("POST", "/", body=body)).partition(b"\r\n\r\n")
+@pytest.mark.parametrize(
+    "method, body, length",
+    [
+        ("GET", None, None),
+        ("DELETE", None, None),
+        ("POST", None, b"0"),
+        ("POST", b"", b"0"),
+        ("POST", b"\x00\xff", b"2"),
+    ],
+)
+def test_a_body_is_sent_as_it_stands(method: str, body: bytes | None, length: bytes | None) -> None:
+    head, _, received = sent(Request(method, "/", body=body)).partition(b"\r\n\r\n")
     assert received == (body or b"")
     assert (b"content-length: " in head.lower()) is (length is not None)
     assert b"transfer-encoding" not in head.lower()

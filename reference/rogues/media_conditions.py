@@ -1257,6 +1257,22 @@ class EmptyAnswersArePages(Backend):
         return not fetched.content or super().is_html(fetched)
 
 
+@rogue(breaks=["PRE-08"])
+class AngleBracketsAreHtml(Backend):
+    """Takes whatever begins with an angle bracket for HTML, a feed too."""
+
+    def is_html(self, fetched: Fetched) -> bool:
+        return fetched.content.lstrip().startswith(b"<") or super().is_html(fetched)
+
+
+@rogue(breaks=["CAST-05"])
+class ReadBesideACastPhoto(Backend):
+    """Fills in images of any kind that come in one request with a cast photo."""
+
+    async def scraped(self, order: Order, wanted: Wanted, source: Page | None) -> Scraped:
+        return await super().scraped(order, wanted if source is None else replace(wanted, kind="cast"), source)
+
+
 @rogue(breaks=["IMP-01"])
 class NullIdsAreRefused(Backend):
     """Reads the ids that an import does not need as well, and takes null for none of them."""

@@ -727,15 +727,15 @@ def test_given_people_stand(media: Media, tables: CoreTables, chance: random.Ran
 
 @pytest.mark.clause("CAST-05")
 def test_other_kinds_are_not_tagged(media: Media, tables: CoreTables, chance: random.Random) -> None:
-    """Photos of every other kind have no people, though their contexts name the cast."""
+    """Photos of every other kind have no people, though their contexts name the cast, beside a cast photo too."""
     site = media.site()
-    kinds = [kind for kind in KINDS if kind != "cast"]
+    kinds = sorted(KINDS, key=lambda kind: kind == "cast")
     with media.show(cast=[full_name(chance)]) as show:
         images = [site.image(person=show.cast[0].full_name, caption=words(chance)) for _ in kinds]
         page = site.page(images)
         preview = media.previewed(page, show.season)
         found = [candidate(preview, image.url) for image in images]
         told = media.streamed(show.season, page, [order(one, kind) for one, kind in zip(found, kinds, strict=True)])
-        for one in found:
+        for one in found[:-1]:
             stored = Stored(asset_of(told, one.url), {}, told.exchange)
             tagged_are(tables, stored, show.season, frozenset(), clause="CAST-05")

@@ -674,6 +674,7 @@ NO_PAGES: Mapping[str, Callable[[Site], str]] = {
     "an image": lambda site: site.page(answer=answers.image(picture(site.key))),
     "JSON": lambda site: site.page(answer=answers.json_value({"images": []})),
     "plain text": lambda site: site.page(answer=answers.image(b"There are no pictures here.", "text/plain")),
+    "feed": lambda site: site.page(answer=answers.image(b"<?xml version='1.0'?><rss/>", "application/rss+xml")),
     "PDF": lambda site: site.page(answer=answers.image(b"%PDF-1.7\n", "application/pdf")),
     "nothing": lambda site: site.page(answer=answers.status(204)),
     "reset": lambda site: site.page(answer=answers.reset()),

@@ -1373,7 +1373,7 @@ class BrokenOffIsTriedUnsigned(App):
             return await super().send(method, url, unsigned, body, params)
 
 
-@rogue(breaks=["PRX-03"])
+@rogue(breaks=["PRX-03", "PRX-09"])
 class OldPathWhereUnknown(App):
     """Tries the path of an earlier backend where this one does not know the link."""
 

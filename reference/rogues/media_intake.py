@@ -264,7 +264,7 @@ class LengthOfTheErrorPage(Backend):
         return int(length) if length.isdecimal() else None
 
 
-@rogue(breaks=["PRE-03"])
+@rogue(breaks=["PRE-03", "PRE-01"])
 class FailedProbeFailsThePreview(Backend):
     """Does not catch what goes wrong with the look at an image."""
 

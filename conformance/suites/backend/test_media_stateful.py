@@ -46,6 +46,8 @@ class Photo:
     excluded: set[Who] = field(default_factory=set)
     maybe_excluded: set[Who] = field(default_factory=set)
     was_deleted: bool = False
+    was_let_go: bool = False
+    """The last delete excluded nothing."""
 
     @property
     def url(self) -> str:
@@ -160,7 +162,7 @@ class MediaMachine(RuleBasedStateMachine):
             photo.maybe_linked.clear()
         asset_id = photo.asset_id
         exchange = self.media.deleted(asset_id, exclude=exclude)
-        photo.asset_id, photo.was_deleted = None, True
+        photo.asset_id, photo.was_deleted, photo.was_let_go = None, True, not exclude
         if exclude:
             photo.excluded |= linked
             photo.maybe_excluded |= {*photo.maybe_linked, *(kin for who in linked for kin in who.kin)}
@@ -197,9 +199,9 @@ class MediaMachine(RuleBasedStateMachine):
 
     def _why_not_excluded(self, photo: Photo, *, default: str) -> str:
         """The clause by which an image is not excluded for whom it was not excluded."""
-        if photo.excluded or photo.maybe_excluded:
-            return "EXC-04"
-        return "EXC-03" if photo.was_deleted else default
+        if photo.was_let_go:  # what was left out before is seen after every delete
+            return "EXC-03"
+        return "EXC-04" if photo.excluded or photo.maybe_excluded else default
 
     def _ended(self, photo: Photo, who: Who, status: str, asset_id: str | None, exchange: Exchange) -> None:
         """The import of an image has ended as the model says, which takes note of it."""

@@ -90,8 +90,14 @@ def test_the_first_call_asks_for_seeds(screenalytics: Screenalytics) -> None:
 
 @pytest.mark.clause("FALL-11")
 def test_every_call_says_seed_only(screenalytics: Screenalytics) -> None:
-    """`seed_only` is always explicit, as `true` or `false`."""
-    for offer in (screenalytics.seeded(2), screenalytics.unseeded(2), screenalytics.seeds_fail(FAILURES["503"])):
+    """`seed_only` is always explicit, as `true` or `false`, also where a later page is asked for."""
+    offers = [screenalytics.seeded(2), screenalytics.unseeded(2), screenalytics.seeds_fail(FAILURES["503"])]
+    if size := page_size(screenalytics):
+        full = screenalytics.seeded(size)
+        # rows that give no image leave the importer wanting more
+        bare = answers.rows([{**ROW, "served_url": None}] * size)
+        offers.append(replace(full, seeds=(bare, answers.empty())))
+    for offer in offers:
         with screenalytics.episode(offer) as episode:
             seen, person = screenalytics.run(episode), episode.people[0]
             checks.was_called(seen, person)

@@ -237,6 +237,9 @@ class Run:
                 raise UsageError(f"--replay {option.replay}: nothing failed in it")
         self._functions = None if self.only is None else {nodeid.partition("[")[0] for nodeid in self.only}
         self.until = _split([option.until] if option.until else None)
+        for clause in self.until:
+            if clause not in self.contracts.clauses:
+                raise UsageError(f"--until {clause}: is no clause")
         self.record = Path(option.record_requests) if option.record_requests else None
         for target in option.target or ():
             if target not in environment.TARGETS:

@@ -263,6 +263,7 @@ USAGE = {
     "unknown target": (("--env-file", "good.toml", "--target", "frontend"), "--target frontend"),
     "target without address": (("--env-file", "good.toml", "--target", "app"), "--target app: app_url is not set"),
     "unknown requirement": (("--env-file", "good.toml", "--require", "TOG-99"), "--require TOG-99: no clause matches"),
+    "unknown end": (("--env-file", "good.toml", "--until", "TOG-99"), "--until TOG-99: is no clause"),
     "wrong waiver": (("--env-file", "good.toml", "--waivers", "waivers.toml"), "'TOG-99' is no clause"),
     "both ways": (("--env-file", "good.toml", "--app-url", "http://h"), "--env and --env-file exclude --backend-url"),
 }

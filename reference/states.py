@@ -228,7 +228,12 @@ class States:
         values = definition.plan(plan, params, self._positions)
         if missing := {table for table, _ in plan.rows} - self._columns.keys():
             raise StateError(404, f"{state}: the database has no table {', '.join(sorted(missing))}")
-        await self._execute(*self._insertion(plan.rows))
+        try:
+            await self._execute(*self._insertion(plan.rows))
+        except StateError as error:
+            if definition.may_be_ruled_out and isinstance(error.__cause__, psycopg.IntegrityError):
+                raise StateError(404, f"{state}: {one_line(error.__cause__)}") from error
+            raise
         # The first column of a planned row is the one that names it.
         made = Made(state, tuple(dict.fromkeys((table, *next(iter(row.items()))) for table, row in plan.rows)))
         self._made |= {(state, row_id): made for _, _, row_id in made.rows}
@@ -306,6 +311,8 @@ class State(NamedTuple):
     plan: Callable[[Plan, Mapping[str, Any], Iterable[int]], Mapping[str, Any]]
     params: frozenset[str] = frozenset()
     tables: frozenset[str] = frozenset()
+    may_be_ruled_out: bool = False
+    """A database may have a constraint that forbids it, and then the state is not known there."""
 
 
 def _person_with_gallery(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
@@ -347,12 +354,19 @@ def _mixed(links: list[str], mix: random.Random) -> tuple[list[str], int | None]
 
 
 def _media_link_outside(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
+    person_id = plan.person()
+    position = next(iter(positions))
+    return {"person_id": person_id, "link_id": plan.link(person_id, plan.asset(), position, kind="profile")}
+
+
+def _photo_linked_twice(plan: Plan, params: Mapping[str, Any], positions: Iterable[int]) -> Mapping[str, Any]:
+    """A photo of a gallery that the person has as their profile's too."""
     person_id, asset = plan.person(), plan.asset()
-    position, gallery_position = itertools.islice(positions, 2)
+    position, other_position = itertools.islice(positions, 2)
     return {
         "person_id": person_id,
-        "link_id": plan.link(person_id, asset, position, kind="profile"),
-        "gallery_link_id": plan.link(person_id, asset, gallery_position),
+        "link_id": plan.link(person_id, asset, position),
+        "other_link_id": plan.link(person_id, asset, other_position, kind="profile"),
         "served_url": asset.served_url,
     }
 
@@ -424,6 +438,7 @@ def _text_overlay_failure(plan: Plan, params: Mapping[str, Any], positions: Iter
 STATES: Mapping[str, State] = {
     "person with gallery": State(_person_with_gallery, frozenset({"seeded", "unseeded", "unhosted"})),
     "media link outside a person gallery": State(_media_link_outside),
+    "photo linked twice": State(_photo_linked_twice, may_be_ruled_out=True),
     "person": State(_person, frozenset({"full_name"})),
     "media asset": State(_media_asset, frozenset({"hosted"})),
     "shared photo": State(_shared_photo),

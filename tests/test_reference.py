@@ -263,7 +263,8 @@ def test_person_with_gallery(reference: Running, counts: dict[str, int]) -> None
 
 
 VALUES = {
-    "media link outside a person gallery": {"person_id", "link_id", "gallery_link_id", "served_url"},
+    "media link outside a person gallery": {"person_id", "link_id"},
+    "photo linked twice": {"person_id", "link_id", "other_link_id", "served_url"},
     "person": {"person_id"},
     "media asset": {"media_asset_id", "source_url", "hosted_url"},
     "shared photo": {
@@ -289,6 +290,17 @@ def test_state_returns_its_values_and_leaves_nothing(reference: Running, name: s
     assert rows() != before
     assert reference.state(name, "teardown", **response.json()).status_code == 200
     assert rows() == before
+
+
+def test_a_state_that_the_database_rules_out_is_not_known_there(reference: Running) -> None:
+    with psycopg.connect(reference.database_url, autocommit=True) as connection:
+        connection.execute("create unique index once on core.media_links (entity_type, entity_id, media_asset_id)")
+        try:
+            response = reference.state("photo linked twice")
+        finally:
+            connection.execute("drop index core.once")
+    assert response.status_code == 404
+    assert "once" in response.text
 
 
 def test_params_of_states(reference: Running) -> None:

@@ -401,11 +401,11 @@ def test_toggle_of_a_shared_photo_is_one_persons(backend: Backend, others: bool,
 @pytest.mark.clause("TOG-06")
 def test_toggle_of_a_photo_that_is_linked_twice(backend: Backend) -> None:
     """A photo of the gallery that the person has as something else too: the gallery's link becomes a seed alone."""
-    with where_given(backend.states.given("media link outside a person gallery")) as values:
-        if values is None or values.get("gallery_link_id") is None:
+    with where_given(backend.states.given("photo linked twice")) as values:
+        if values is None:
             return  # the photos above show what can be seen here
-        person_id, other = str(values["person_id"]), str(values["link_id"])
-        link = Link(str(values["gallery_link_id"]), str(values["served_url"]), False)
+        person_id, other = str(values["person_id"]), str(values["other_link_id"])
+        link = Link(str(values["link_id"]), str(values["served_url"]), False)
         before = backend.stored_links([other])
         exchange = backend.set_flag(person_id, link, True)
         after, seeds = backend.stored_links([other]), backend.listing(person_id, seed_only=True)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from conformance import rawhttp
 from conformance.environment import Environment
 from conformance.errors import NotVerified, PremiseBroken
-from conformance.exchange import Client, Exchange, Header, Incoming, Request
+from conformance.exchange import JSON_TYPE, Client, Exchange, Header, Incoming, Request, typed
 from conformance.lab import Answer, Call, answers
 from conformance.lab.client import Lab
 from conformance.redaction import Redactor
@@ -25,7 +25,6 @@ from conformance.states import ProviderStates
 T = TypeVar("T")
 
 SESSION_COOKIE = "__session"
-CONTENT_TYPE: Header = ("Content-Type", "application/json")
 BACKEND_PATH = "/api/v1/admin/person/{person_id}/gallery/{link_id}/facebank-seed"
 
 
@@ -146,7 +145,7 @@ class Browser:
         session: Session | None = None,
         headers: Sequence[Header] = (),
         query: str = "",
-        content_type: Header = CONTENT_TYPE,
+        content_type: Header = JSON_TYPE,
     ) -> Exchange:
         """Sends a toggle of `value`, or with `body` as it is, by the admin unless `session` says otherwise."""
         content = json.dumps({"facebank_seed": value}).encode() if body is None else body
@@ -156,11 +155,10 @@ class Browser:
         return self.client.send(Request("PATCH", url, (*who.headers, content_type, *headers), content))
 
     def media(self, route: MediaRoute, asset_id: str, session: Session) -> Exchange:
-        """Calls a media proxy; what has no body has no type, as browsers send it."""
+        """Calls a media proxy."""
         body = None if route.body is None else json.dumps(route.body).encode()
-        headers = session.headers if body is None else (*session.headers, CONTENT_TYPE)
         url = self.base_url + route.path.format(asset_id=asset_id)
-        return self.client.send(Request(route.method, url, headers, body))
+        return self.client.send(Request(route.method, url, typed(session.headers, body), body))
 
     def delete(self, asset_id: str, query: str = "") -> Exchange:
         """Deletes an asset by the admin, with the query as it is."""
@@ -175,7 +173,7 @@ class Browser:
     def stream(self, order: Import, headers: Sequence[Header] = ()) -> AbstractContextManager[Incoming]:
         """Imports by the admin, and hands the answer over as it comes."""
         url = f"{self.base_url}/api/admin/scrape/import/stream"
-        lines = (*self.admin.headers, CONTENT_TYPE, *headers)
+        lines = (*self.admin.headers, JSON_TYPE, *headers)
         return self.client.stream(Request("POST", url, lines, order.body))
 
     def backdrops(self, season_id: str, session: Session | None = None) -> Exchange:
@@ -189,9 +187,8 @@ class Browser:
         return ProviderStates(self.environment, self.client, "app_states_url")
 
     def raw(self, method: str, target: str, body: bytes | None, *, timeout_s: float) -> Exchange:
-        """Sends a target as it is, by the admin; what has no body has no type."""
-        headers = (("User-Agent", self.client.user_agent), *self.admin.headers)
-        headers = headers if body is None else (*headers, CONTENT_TYPE)
+        """Sends a target as it is, by the admin."""
+        headers = typed((("User-Agent", self.client.user_agent), *self.admin.headers), body)
         return rawhttp.send(self.base_url, method, target, headers, body, timeout_s=timeout_s)
 
     def secrets(self) -> dict[str, str]:

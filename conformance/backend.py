@@ -18,7 +18,7 @@ from filelock import FileLock
 from conformance.database import Database
 from conformance.environment import Environment
 from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violation
-from conformance.exchange import Client, Exchange, Header, Request
+from conformance.exchange import Client, Exchange, Header, Request, typed
 from conformance.redaction import Redactor
 from conformance.states import ProviderStates
 from conformance.undo import PATIENCE_S, Change, Journal, NotRestored, put_back
@@ -185,12 +185,12 @@ class Backend:
         """
         if not changes_nothing:
             self.about_to_change(link_id)
-        content = json.dumps({"facebank_seed": value}).encode() if body is None else body
-        who, url = self.service if caller is None else caller, self.toggle_url(person_id, link_id)
+        content: bytes | None = json.dumps({"facebank_seed": value}).encode() if body is None else body
         if method in ("GET", "DELETE"):  # with a body, which means nothing there, many servers refuse them as malformed
-            return self.client.send(Request(method, url, (*who.headers, *headers)))
-        lines = (*who.headers, ("Content-Type", content_type), *headers)
-        return self.client.send(Request(method, url, lines, content))
+            content = None
+        who = self.service if caller is None else caller
+        lines = (*typed(who.headers, content, ("Content-Type", content_type)), *headers)
+        return self.client.send(Request(method, self.toggle_url(person_id, link_id), lines, content))
 
     def photos(
         self, person_id: str, query: Sequence[tuple[str, str]] = (), *, caller: Caller | None = None

@@ -72,6 +72,14 @@ class Request:
         return len(self.body)
 
 
+JSON_TYPE: Header = ("Content-Type", "application/json")
+
+
+def typed(headers: Sequence[Header], body: bytes | None, content_type: Header = JSON_TYPE) -> tuple[Header, ...]:
+    """The headers, and the type of the body where there is one: what has no body has no type, as browsers send it."""
+    return tuple(headers) if body is None else (*headers, content_type)
+
+
 @dataclass(frozen=True)
 class Response:
     """One HTTP response, its body whole and decoded by its Content-Encoding."""
@@ -503,15 +511,16 @@ class Client:
         return exchange
 
     @contextmanager
-    def stream(self, request: Request, *, at_least_s: float = 0.0) -> Iterator[Incoming]:
+    def stream(self, request: Request, *, timeout_s: float | None = None) -> Iterator[Incoming]:
         """Sends the request over a connection of its own, and hands its answer over piece by piece.
 
-        The time limit is that of a whole exchange, or `at_least_s` where that is more. The connection is closed at the
-        end, read to its end or not.
+        The time limit is that of a whole exchange, or another one. The connection is closed at the end, read to its end
+        or not.
         """
         self._may_ask(request)
         connection = _Connection(keepalive=False)
-        incoming = Incoming(request, connection, self._headers, max(self._timeout_s, at_least_s))
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        incoming = Incoming(request, connection, self._headers, limit_s)
         try:
             yield incoming
         finally:

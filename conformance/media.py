@@ -22,7 +22,7 @@ from conformance import sse
 from conformance.backend import Backend, Caller
 from conformance.core_tables import CoreTables
 from conformance.errors import NotVerified, PremiseBroken, TargetBroken, Violation
-from conformance.exchange import Exchange, Failure, Header, Incoming, Request
+from conformance.exchange import Exchange, Failure, Incoming, Request, typed
 from conformance.lab.addresses import authority
 from conformance.lab.client import Lab
 from conformance.pages import Site
@@ -42,7 +42,6 @@ NOT_IMPORTED = {"error": "KIND-01", "duplicate": "IMP-03", "excluded": "EXC-04"}
 IMAGES_A_LIMIT = 5
 """So many images of a streamed import share the time limit of one request: who has more, has longer."""
 
-_JSON: Header = ("Content-Type", "application/json")
 _PREFIX = "/api/v1/admin"
 
 
@@ -585,7 +584,7 @@ class Media:
     def request(self, method: str, url: str, *, body: bytes | None = None, caller: Caller | None = None) -> Request:
         """A request as the deployed app makes it, unless `caller` says otherwise."""
         headers = (self.backend.service if caller is None else caller).headers
-        return Request(method, url, headers if body is None else (*headers, _JSON), body)
+        return Request(method, url, typed(headers, body), body)
 
     def require_writes(self) -> None:
         """Raises NotVerified where nothing may be imported or deleted: on production, never."""
@@ -645,10 +644,9 @@ class Media:
         self.require_writes()
         content = self.import_body(entity, source_url, images, **members) if body is None else body
         request = self.request("POST", self.stream_url, body=content, caller=caller)
-        at_least_s = self._timeout_s * len(images) / IMAGES_A_LIMIT
-        with self.backend.client.stream(request, at_least_s=at_least_s) as incoming:
-            sent = tuple(str(image["url"]) for image in images)
-            yield Stream(sent, max(self._timeout_s, at_least_s), _incoming=incoming)
+        limit_s = self._timeout_s * max(1, len(images) / IMAGES_A_LIMIT)
+        with self.backend.client.stream(request, timeout_s=limit_s) as incoming:
+            yield Stream(tuple(str(image["url"]) for image in images), limit_s, _incoming=incoming)
 
     def delete(self, asset_id: str, *, exclude: bool | str | None = None, caller: Caller | None = None) -> Exchange:
         """Deletes an asset; `exclude` is left out of the query where None, and sent as it is where it is text."""

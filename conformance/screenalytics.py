@@ -21,7 +21,7 @@ from conformance import commands
 from conformance.database import Database
 from conformance.environment import Environment
 from conformance.errors import NotVerified, PremiseBroken, Violation
-from conformance.exchange import Client, Exchange, Header, Request
+from conformance.exchange import Client, Exchange, Request, typed
 from conformance.fallback import Fallback, Outcome, PhotosCall, Ruling, read_query
 from conformance.lab import Call, answers
 from conformance.lab.answers import Answer
@@ -232,11 +232,9 @@ class Importer:
             raise NotVerified("sync has neither path nor command")
         path = self._sync["path"].replace("{ep_id}", quote(ep_id, safe=""))
         body = json.dumps(dict(self._sync.get("json", {}))).encode() if "json" in self._sync else None
-        headers: list[Header] = [] if body is None else [("Content-Type", "application/json")]
-        if "token" in self._sync:
-            headers.append(("Authorization", f"Bearer {self._sync['token']}"))
+        who = (("Authorization", f"Bearer {self._sync['token']}"),) if "token" in self._sync else ()
         request = Request(
-            self._sync.get("method", "POST"), self.environment.need("screenalytics_url") + path, tuple(headers), body
+            self._sync.get("method", "POST"), self.environment.need("screenalytics_url") + path, typed(who, body), body
         )
         exchange = (client or self._client).send(request)
         answer = exchange.answer

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from conformance.environment import Environment
 from conformance.errors import NotVerified, TargetBroken
-from conformance.exchange import Client, Exchange, Request
+from conformance.exchange import JSON_TYPE, Client, Exchange, Request
 
 T = TypeVar("T")
 
@@ -62,8 +62,7 @@ class ProviderStates:
 
     def _post(self, body: Mapping[str, Any]) -> Exchange:
         url = self.environment.need(self.key)
-        headers = (("Content-Type", "application/json"),)
-        return self.client.send(Request("POST", url, headers, json.dumps(body).encode()))
+        return self.client.send(Request("POST", url, (JSON_TYPE,), json.dumps(body).encode()))
 
 
 class Values(dict[str, Any]):

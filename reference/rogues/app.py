@@ -2109,9 +2109,5 @@ class AssignedBothWaysIsOffered(App):
     """Compares the two lists, and takes what is in both for what is in neither."""
 
     def backdrops_sql(self) -> LiteralString:
-        return (
-            "select assets.id as media_asset_id, source_url, hosted_url, width, height from core.media_assets as assets"
-            f" where {self.is_from_tmdb()} and {self.is_backdrop_of_the_show()}"
-            f" and {self.is_linked_to_a_season()} = {self.is_in_legacy_season_images()}"
-            " order by assets.created_at desc, assets.id"
-        )
+        linked, legacy = self.is_linked_to_a_season(), self.is_in_legacy_season_images()
+        return super().backdrops_sql().replace(f"not {linked} and not {legacy}", f"{linked} = {legacy}")

@@ -23,9 +23,7 @@ from fastapi import HTTPException, Request, Response
 
 from reference.access import Connection, Settings
 from reference.backend import Backend, Link, PhotoQuery, PhotoRow
-from reference.media import (
-    Order,
-)
+from reference.media import Order
 from reference.rogues import rogue
 
 # AUTH: who may call

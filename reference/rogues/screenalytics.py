@@ -1622,24 +1622,23 @@ class FailedFallbackKeepsTheOld(Screenalytics):
 class KnownWithoutTheQuery(Screenalytics):
     """Takes addresses that differ in their query alone for one image."""
 
+    def known_as(self, address: str) -> str:
+        return address.partition("?")[0]
+
     def read_rows(self, rows: Sequence[Any]) -> Photos:
         photos = super().read_rows(rows)
         first: dict[str, str] = {}
         for address in photos.addresses:
-            first.setdefault(address.partition("?")[0], address)
+            first.setdefault(self.known_as(address), address)
         return Photos(list(first.values()), photos.malformed)
 
 
 @rogue(breaks=["SYNC-01"])
-class KnownByTheFileName(Screenalytics):
+class KnownByTheFileName(KnownWithoutTheQuery):
     """Takes addresses that end in the same file name for one image."""
 
-    def read_rows(self, rows: Sequence[Any]) -> Photos:
-        photos = super().read_rows(rows)
-        first: dict[str, str] = {}
-        for address in photos.addresses:
-            first.setdefault(address.partition("?")[0].rpartition("/")[2], address)
-        return Photos(list(first.values()), photos.malformed)
+    def known_as(self, address: str) -> str:
+        return super().known_as(address).rpartition("/")[2]
 
 
 @rogue(breaks=["SYNC-03"])
@@ -1647,14 +1646,13 @@ class ThreeSeedsOfAPerson(Screenalytics):
     """Stores the first three images of an import as seeds, and the others beside them."""
 
     async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
-        cursor = await connection.execute(
-            "insert into face_bank_images (person_id, source_url, is_seed, approved, created_at)"
-            " select %s, address, place <= 3, false, now() + place * interval '1 microsecond'"
-            " from unnest(%s::text[]) with ordinality as given (address, place) order by address"
-            " on conflict (person_id, source_url) do nothing",
-            (person_id, list(addresses)),
+        new = await super().store_images(connection, person_id, addresses)
+        await connection.execute(
+            "update face_bank_images set is_seed = false"
+            " where person_id = %s and source_url = any(%s) and not approved",
+            (person_id, list(addresses[3:])),
         )
-        return cursor.rowcount
+        return new
 
 
 @rogue(breaks=["SYNC-06"])

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance import expect, tokens
-from conformance.app import CONTENT_TYPE, App, Import, MediaRoute, Photo, Session, fresh_photo, media_routes, shown
+from conformance.app import App, Import, MediaRoute, Photo, Session, fresh_photo, media_routes, shown
 from conformance.backend import SECRET_HEADER
 from conformance.errors import NotVerified, TargetBroken, Violation
-from conformance.exchange import Exchange, Failure, Header
+from conformance.exchange import JSON_TYPE, Exchange, Failure, Header
 from conformance.lab import Answer, Call, answers
 from conformance.strategies import NO_BOOLEAN
 
@@ -584,9 +584,9 @@ def test_any_other_value_is_refused(app: App, value: Any) -> None:
 
 
 ELSEWHERE: dict[str, tuple[str, bytes, Header]] = {
-    "in the query": ("?facebank_seed=true", b"{}", CONTENT_TYPE),
-    "in the query alone": ("?facebank_seed=true", b"", CONTENT_TYPE),
-    "in the query, null in the body": ("?facebank_seed=true", b'{"facebank_seed": null}', CONTENT_TYPE),
+    "in the query": ("?facebank_seed=true", b"{}", JSON_TYPE),
+    "in the query alone": ("?facebank_seed=true", b"", JSON_TYPE),
+    "in the query, null in the body": ("?facebank_seed=true", b'{"facebank_seed": null}', JSON_TYPE),
     "in a form": ("", b"facebank_seed=true", ("Content-Type", "application/x-www-form-urlencoded")),
     "in a part": (
         "",

@@ -95,14 +95,15 @@ def counts_in(row: Any) -> dict[tuple[str, ...], Any]:
     }
 
 
+def newly(value: Any, before: Any = None) -> dict[tuple[str, ...], Any]:
+    """The numbers of a row or an answer that were not there before."""
+    known = numbers(before)
+    return {at: number for at, number in numbers(value).items() if known.get(at) != number}
+
+
 def places_of_a_count(value: Any, before: Any = None) -> dict[tuple[str, ...], Any]:
     """Where a row or an answer holds the count `FIRST`, or its faces, and did not before."""
-    known = numbers(before)
-    return {
-        at: number
-        for at, number in numbers(value).items()
-        if number in (FIRST, FACES + FIRST) and known.get(at) != number
-    }
+    return {at: number for at, number in newly(value, before).items() if number in (FIRST, FACES + FIRST)}
 
 
 def answered(exchange: Exchange) -> Any:
@@ -153,8 +154,7 @@ def require_stored(
     holds besides.
     """
     row = row_of(tables, asset)
-    known = numbers(before)
-    in_row = any(value == count and known.get(at) != count for at, value in numbers(row).items())
+    in_row = count in newly(row, before).values()
     vision.script_vision(asset.source_url, people(THIRD))
     since = vision.count
     again = media.people_count(asset.media_asset_id)
@@ -366,15 +366,14 @@ def test_vision_service_that_fails_for_a_hosted_copy(media: Media, tables: CoreT
 def test_answer_without_a_count_is_none(media: Media, tables: CoreTables, asked: Lab, answer: Answer) -> None:
     """A 200 without a count: no number stands where a count would, and the next count finds the true one."""
     with media.asset(hosted=False) as asset, media.asset(hosted=False) as known:
-        before, uncounted = numbers(row_of(tables, asset)), row_of(tables, known)
+        before, uncounted = row_of(tables, asset), row_of(tables, known)
         sound = counted(media, asked, known, FIRST, force=None)
         told, kept = places_of_a_count(answered(sound)), places_of_a_count(row_of(tables, known), uncounted)
         asked.script_vision(asset.source_url, answer)
         exchange = media.people_count(asset.media_asset_id)
         said = answered(exchange) if 200 <= exchange.status < 300 else None
         made_up = {at: value for at, value in numbers(said).items() if at in told}
-        after = numbers(row_of(tables, asset))
-        stored = {at: value for at, value in after.items() if at in kept and before.get(at) != value}
+        stored = {at: value for at, value in newly(row_of(tables, asset), before).items() if at in kept}
         if made_up or stored:
             raise Violation(
                 "a people count is made up where the vision service has none",

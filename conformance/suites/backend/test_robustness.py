@@ -26,12 +26,10 @@ from schemathesis.specs.openapi.checks import (
 from conformance import sse
 from conformance.backend import Backend, Caller, Gallery
 from conformance.errors import Violation
-from conformance.exchange import Exchange, Failure, Header, Request
+from conformance.exchange import JSON_TYPE, Exchange, Failure, Header, Request
 from conformance.media import Media
 from conformance.suites.backend.upkeep import few
 from contracts import Contracts
-
-JSON_TYPE: Header = ("Content-Type", "application/json")
 
 
 def is_answered(exchange: Exchange, what: str) -> None:

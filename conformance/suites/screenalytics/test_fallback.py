@@ -93,10 +93,7 @@ def test_every_call_says_seed_only(screenalytics: Screenalytics) -> None:
     """`seed_only` is always explicit, as `true` or `false`, also where a later page is asked for."""
     offers = [screenalytics.seeded(2), screenalytics.unseeded(2), screenalytics.seeds_fail(FAILURES["503"])]
     if size := page_size(screenalytics):
-        full = screenalytics.seeded(size)
-        # rows that give no image leave the importer wanting more
-        bare = answers.rows([{**ROW, "served_url": None}] * size)
-        offers.append(replace(full, seeds=(bare, answers.empty())))
+        offers.append(replace(screenalytics.seeded(size), seeds=(answers.rows(bare_rows(size)), answers.empty())))
     for offer in offers:
         with screenalytics.episode(offer) as episode:
             seen, person = screenalytics.run(episode), episode.people[0]
@@ -119,8 +116,12 @@ def first_page(screenalytics: Screenalytics, size: int) -> Offer:
     """A person without seeds, whose photos fill a page of that size, and give a single image."""
     offer = screenalytics.unseeded(1)
     (good,) = offer.every
-    # rows that give no image leave the importer wanting more
-    return replace(offer, every=(answers.rows([*json.loads(good.body), *[{**ROW, "served_url": None}] * (size - 1)]),))
+    return replace(offer, every=(answers.rows([*json.loads(good.body), *bare_rows(size - 1)]),))
+
+
+def bare_rows(count: int) -> list[dict[str, object]]:
+    """Rows that give no image, and so leave the importer wanting more."""
+    return [{**ROW, "served_url": None}] * count
 
 
 # --- FALL-02: seeds are there ----------------------------------------------------------------------------------------
@@ -192,9 +193,7 @@ def test_a_later_page_of_the_seeds_opens_no_fallback(screenalytics: Screenalytic
     if size is None:
         return  # it does not ask for pages
     full = screenalytics.seeded(size)
-    # rows that give no image leave the importer wanting more
-    bare = answers.rows([{**ROW, "served_url": None}] * size)
-    for page in (full.seeds[0], bare):
+    for page in (full.seeds[0], answers.rows(bare_rows(size))):
         offer = Offer(full.album, (page, next_page), full.every)
         with screenalytics.episode(offer) as episode:
             seen, person = screenalytics.run(episode), episode.people[0]

@@ -127,7 +127,8 @@ def _restore(config: pytest.Config, source: EnvironmentSource | None) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, level=...): the clauses that the test checks, the main one first")
     config.addinivalue_line("markers", "thorough: the test takes too long for any profile but thorough")
-    config.addinivalue_line("markers", "exclusive: the test disturbs all others, and runs when they are done, alone")
+    config.addinivalue_line("markers", "exclusive: the test disturbs others of its kind, and runs after them, alone")
+    config.addinivalue_line("markers", "waits: the test does nothing for seconds, and runs first, while others work")
     if _is_worker(config):
         handed = config.workerinput.get("conformance")  # type: ignore[attr-defined]
         run = None if handed is None else Run(config, EnvironmentSource(**handed["source"]), handed["run_id"])
@@ -454,9 +455,10 @@ class Run:
             config.hook.pytest_deselected(items=dropped)
         first = set(self.until[:1])
 
-        def order(item: pytest.Item) -> tuple[bool, bool]:
+        def order(item: pytest.Item) -> tuple[bool, bool, int, bool]:
             is_of_the_first = bool(first & {claim.clause for claim in self.planned[item.nodeid]})
-            return item.get_closest_marker("exclusive") is not None, not is_of_the_first
+            waits, exclusive = (item.get_closest_marker(name) is not None for name in ("waits", "exclusive"))
+            return not is_of_the_first, not waits, GROUPS.index(_group(item)), exclusive
 
         items[:] = sorted(kept, key=order)
 
@@ -473,7 +475,7 @@ class Run:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Keeps the tests of other workers away while an exclusive one runs."""
+        """Keeps other workers away from the tests that an exclusive one disturbs, while it runs."""
         if not self.is_worker or self.lab_url is None:
             started = time.monotonic()
             ran = yield
@@ -483,13 +485,12 @@ class Run:
             return ran
         exclusive = item.get_closest_marker("exclusive") is not None
         # readers and a writer: filelock's own lock of this kind costs as much as a test
-        with self._turn_path.open("ab") as turn:
+        with self._turn_path(_group(item)).open("ab") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
             return (yield)
 
-    @property
-    def _turn_path(self) -> Path:
-        return Path(tempfile.gettempdir()) / f"trr-conformance-{self.run_id}.lock"
+    def _turn_path(self, group: str) -> Path:
+        return Path(tempfile.gettempdir()) / f"trr-conformance-{self.run_id}-{group}.lock"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -640,7 +641,8 @@ class Run:
     def _stop(self) -> None:
         """Stops what this process started, and removes what its workers left."""
         if not self.is_worker:  # others may be at work still
-            self._turn_path.unlink(missing_ok=True)
+            for group in GROUPS:
+                self._turn_path(group).unlink(missing_ok=True)
         for started in (self.reference, self.lab):
             if started is not None:
                 started.stop()
@@ -649,6 +651,14 @@ class Run:
 
 
 RUN = pytest.StashKey[Run]()
+
+
+GROUPS = CALLERS, BACKEND = "callers", "backend"
+"""Whose tests disturb one another by keeping a listener of the lab away: each group's targets call their own."""
+
+
+def _group(item: pytest.Item) -> str:
+    return BACKEND if item.path.is_relative_to(SUITES / "backend") else CALLERS
 
 
 def _listed(path: Path) -> frozenset[str]:

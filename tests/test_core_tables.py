@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from uuid import uuid4
@@ -118,3 +119,59 @@ def test_no_database_is_not_verified() -> None:
     with pytest.raises(NotVerified, match="database_url is not set"):
         tables.look()
     tables.close()
+
+
+def test_a_pooler_may_stand_before_the_database(url: str, tables: CoreTables) -> None:
+    """Poolers refuse `options`, and hand a session's prepared statements to nobody."""
+    for _ in range(10):
+        tables.assets([str(uuid4())])
+    assert tables._rows("select to_jsonb(p) as row from pg_prepared_statements p") == ()
+    (setting,) = tables._rows(
+        "select to_jsonb(s) as row from pg_settings s where name = 'default_transaction_read_only'"
+    )
+    assert setting["source"] == "default"
+    with pytest.raises(NotVerified, match="read-only"):
+        tables._rows("delete from core.media_assets returning to_jsonb(media_assets) as row")
+
+
+def test_a_session_that_was_ended_is_made_anew(url: str, tables: CoreTables) -> None:
+    for _ in range(3):
+        (session,) = tables._rows("select to_jsonb(s) as row from pg_stat_activity s where pid = pg_backend_pid()")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("select pg_terminate_backend(%s, 5000)", (session["pid"],))
+    with pytest.raises(NotVerified, match="terminating connection"):
+        tables._rows("select to_jsonb(pg_terminate_backend(pg_backend_pid())) as row")
+
+
+@pytest.mark.parametrize(
+    ("policies", "hides"),
+    [
+        ([], True),
+        (["using (source_url is null)"], True),
+        (["using (true)"], False),
+        (["to reader using (true)"], False),
+        (["to pg_monitor using (true)"], True),
+        (["for update using (true)"], True),
+        (["using (true)", "as restrictive using (source_url is null)"], True),
+    ],
+)
+def test_rows_that_a_policy_hides_are_not_verified(url: str, policies: list[str], hides: bool) -> None:
+    """A role that row level security binds finds nothing where there is something."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create role reader login")
+        connection.execute("grant usage on schema core to reader")
+        connection.execute("grant select on all tables in schema core to reader")
+        connection.execute("alter table core.media_assets enable row level security")
+        for number, policy in enumerate(policies):
+            connection.execute(f"create policy p{number} on core.media_assets {policy}".encode())
+        reader = at(f"{url}&user=reader")
+        try:
+            assert reader.links_of([str(uuid4())]) == ()
+            with pytest.raises(NotVerified, match='policy for table "media_assets"') if hides else nullcontext():
+                assert reader.assets([str(uuid4())]) == ()
+        finally:
+            reader.close()
+            for number, _ in enumerate(policies):
+                connection.execute(f"drop policy p{number} on core.media_assets".encode())
+            connection.execute("alter table core.media_assets disable row level security")
+            connection.execute("drop owned by reader; drop role reader")

@@ -447,6 +447,7 @@ def test_accepted_toggle_opens_nothing(backend: Backend, refusal: Refusal) -> No
     expect.status(exchange, FORBIDDEN, what=f"a toggle ({refusal.name}) after one with the right secret")
 
 
+@pytest.mark.waits
 @pytest.mark.clause("AUTH-07")
 def test_good_token_expires(backend: Backend) -> None:
     """A token that was accepted is refused once others of its age are."""

@@ -301,6 +301,7 @@ def test_a_failure_is_no_earlier_answer(screenalytics: Screenalytics, seeded: bo
                 checks.failure_is_counted(seen, person, clause="FALL-04")
 
 
+@pytest.mark.waits
 @pytest.mark.clause("FALL-04")
 @pytest.mark.parametrize(
     "silence",
@@ -447,6 +448,7 @@ def test_a_failing_fallback_of_somebody_with_images_is_counted(screenalytics: Sc
             checks.failure_is_counted(seen, person, clause="FALL-12")
 
 
+@pytest.mark.waits
 @pytest.mark.clause("FALL-12")
 def test_a_fallback_that_times_out_is_counted(screenalytics: Screenalytics) -> None:
     """The same where no answer comes within the importer's own time limit."""

@@ -362,6 +362,7 @@ def test_many_failures_cost_nobody_else_their_import(screenalytics: Screenalytic
     adds_up(screenalytics, offers[-screenalytics.max_people :])
 
 
+@pytest.mark.waits
 @pytest.mark.clause("SYNC-06")
 def test_silence_costs_nobody_else_their_import(screenalytics: Screenalytics) -> None:
     """The same where the one is not answered at all."""

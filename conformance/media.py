@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from typing import Final as Constant
@@ -65,10 +66,6 @@ class Entity:
     def in_import(self) -> dict[str, Any]:
         """How an import names it."""
         return {"entity_type": self.entity_type, **self.by_import}
-
-    def link_kind(self, kind: str) -> str:
-        """The kind of a link that an image of this kind gets: a person's gallery knows no other."""
-        return "gallery" if self.entity_type == "person" else kind
 
 
 @dataclass(frozen=True)
@@ -471,6 +468,12 @@ class Media:
     def close(self) -> None:
         """Closes the connections."""
         self.tables.close()
+
+    def another(self) -> Media:
+        """The same over a connection of its own to the backend, for another thread."""
+        other = copy(self)
+        other.backend = self.backend.another()
+        return other
 
     # --- pages ---
 

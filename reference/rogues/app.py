@@ -2111,3 +2111,77 @@ class AssignedBothWaysIsOffered(App):
     def backdrops_sql(self) -> LiteralString:
         linked, legacy = self.is_linked_to_a_season(), self.is_in_legacy_season_images()
         return super().backdrops_sql().replace(f"not {linked} and not {legacy}", f"{linked} = {legacy}")
+
+
+@rogue(breaks=["PRX-02"])
+class SessionsByTheirPayload(App):
+    """Verifies a session once, and knows it by what it says from then on."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.sessions: dict[str, Mapping[str, Any]] = {}
+
+    def verify_session(self, token: str) -> Mapping[str, Any] | None:
+        payload = token.rpartition(".")[0]
+        if payload in self.sessions:
+            return self.sessions[payload]
+        claims = super().verify_session(token)
+        if claims is not None:
+            self.sessions[payload] = claims
+        return claims
+
+
+@rogue(breaks=["PRX-03", "PRX-04"])
+class HeadersOfTheLatestCall(App):
+    """Sets the credentials on the client that all calls share, and sends what stands there by then."""
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: Any, params: Sequence[tuple[str, str]]
+    ) -> httpx.Response:
+        self.client.headers.pop(SECRET_HEADER, None)
+        self.client.headers.update(headers)
+        await asyncio.sleep(0.01)
+        return await super().send(method, url, {}, body, params)
+
+
+@rogue(breaks=["PRX-10"])
+class DeletesAreGathered(App):
+    """Gathers the deletes of a moment, and says of the exclusion what the last of them says."""
+
+    async def delete_asset(self, request: Request, asset_id: str) -> Response:
+        self.said = self.delete_query(request.query_params.multi_items())
+        await asyncio.sleep(0.02)
+        self.authorize(request)
+        path = f"/admin/media-assets/{self.segment(self.path_parameter(asset_id))}"
+        return await self.forward(request, "DELETE", path, params=self.said)
+
+
+@rogue(breaks=["PRX-12"])
+class CountsJoinWhatIsUnderWay(App):
+    """Gives whoever asks for a count that is under way what the first is told, and an empty success where it fails."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.asked: set[str] = set()
+
+    async def forward_asset(self, request: Request, asset_id: str, action: str) -> Response:
+        self.authorize(request)
+        if asset_id in self.asked:
+            return self.json({})
+        self.asked.add(asset_id)
+        try:
+            return await super().forward_asset(request, asset_id, action)
+        finally:
+            self.asked.discard(asset_id)
+
+
+@rogue(breaks=["PRX-06"])
+class StatusOfTheLatestCall(App):
+    """Keeps the status of the backend's answer in one place: while its body is read, another's is put there."""
+
+    async def send_toggle(self, request: Request, person_id: str, link_id: str, body: Any) -> httpx.Response:
+        response = await super().send_toggle(request, person_id, link_id, body)
+        self.status = response.status_code
+        await asyncio.sleep(0.01)
+        response.status_code = self.status
+        return response

@@ -11,7 +11,7 @@ import html
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, LiteralString
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -23,7 +23,7 @@ from fastapi import HTTPException, Request, Response
 
 from reference.access import Connection, Settings
 from reference.backend import Backend, Link, PhotoQuery, PhotoRow
-from reference.media import Order
+from reference.media import Asset, Event, Order, Outcome, Picture, Scraped, Wanted
 from reference.rogues import rogue
 
 # AUTH: who may call
@@ -838,3 +838,162 @@ class SamePhotoOfOnePersonToggled(Backend):
             (flag, link.entity_id, link.media_asset_id, link.id),
         )
         return await super().store_flag(connection, link, flag)
+
+
+@rogue(breaks=["AUTH-06", "AUTH-08"])
+class TaggedAddressesAreTheSame(Backend):
+    """Takes the tag off a person's address, as mail servers do, before it looks for it in the allowlist."""
+
+    def is_allowlisted(self, claims: Mapping[str, Any]) -> bool:
+        email = claims.get("email")
+        if not isinstance(email, str):
+            return False
+        name, at, domain = email.lower().rpartition("@")
+        return f"{name.partition('+')[0]}{at}{domain}" in self.settings.admin_emails
+
+
+# What another feature does to a flag
+
+
+@rogue(breaks=["TOG-05"])
+class ImportKeepsTheFlagsThatItSaw(Backend):
+    """Writes the flags of a gallery, read when an import for the person began, back when it ends."""
+
+    async def events(self, order: Order) -> AsyncIterator[Event]:
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select id, facebank_seed from core.media_links where entity_id = %s", (order.entity.id,)
+            )
+            seen = await cursor.fetchall()
+        async for event in super().events(order):
+            if event[0] == "complete":
+                async with self.pool.connection() as connection:
+                    for link_id, flag in seen:
+                        await connection.execute(
+                            "update core.media_links set facebank_seed = %s where id = %s", (flag, link_id)
+                        )
+            yield event
+
+
+@rogue(breaks=["TOG-05"])
+class NewPhotosAskForNewSeeds(Backend):
+    """Takes the flags of a gallery back that gets a new photo, as the best ones are to be chosen anew."""
+
+    async def store(self, order: Order, wanted: Wanted, picture: Picture, scraped: Scraped) -> Outcome:
+        outcome = await super().store(order, wanted, picture, scraped)
+        if outcome.status == "success":
+            async with self.pool.connection() as connection:
+                await connection.execute(
+                    "update core.media_links set facebank_seed = false where entity_id = %s", (order.entity.id,)
+                )
+        return outcome
+
+
+@rogue(breaks=["TOG-05"])
+class DeleteAsksForNewSeeds(Backend):
+    """Takes the flags of every gallery back that loses a photo by a delete."""
+
+    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
+        await connection.execute(
+            "update core.media_links set facebank_seed = false where entity_id in"
+            " (select entity_id from core.media_links where media_asset_id = %s)",
+            (asset.id,),
+        )
+        await super().remove_asset(connection, asset)
+
+
+@rogue(breaks=["PHO-03"])
+class GroupPhotosAreNoSeeds(Backend):
+    """Leaves out of the seeds what a people count has found several people on."""
+
+    def photos_condition(self, query: PhotoQuery) -> LiteralString:
+        alone = (
+            " and not exists (select from core.media_assets where id = media_asset_id"
+            " and (metadata ->> 'people_count')::numeric > 1)"
+        )
+        return super().photos_condition(query) + (alone if query.seed_only else "")
+
+
+@rogue(breaks=["TOG-07"])
+class OldLinksLeadToTheNew(Backend):
+    """Knows a link that is gone by its person and address, and toggles what was imported from there since."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.gone: dict[UUID, tuple[UUID, str | None]] = {}
+
+    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
+        cursor = await connection.execute(
+            "select id, entity_id from core.media_links where media_asset_id = %s", (asset.id,)
+        )
+        self.gone |= {link_id: (person, asset.source_url) for link_id, person in await cursor.fetchall()}
+        await super().remove_asset(connection, asset)
+
+    async def find_link(self, connection: Connection, link_id: UUID) -> Link | None:
+        if link_id in self.gone:
+            cursor = await connection.execute(
+                "select links.id from core.media_links as links join core.media_assets as assets"
+                " on assets.id = media_asset_id where entity_id = %s and source_url = %s",
+                self.gone[link_id],
+            )
+            if (row := await cursor.fetchone()) is not None:
+                return await super().find_link(connection, row[0])
+        return await super().find_link(connection, link_id)
+
+
+@rogue(breaks=["AUTH-11"])
+class ReaderInOnePlace(Backend):
+    """Keeps in one place for all photos calls whether the caller was refused, and looks there a moment later."""
+
+    async def photos(self, request: Request, person_id: str) -> Response:
+        self.refused: HTTPException | None = None
+        try:
+            super().authorize_reader(request)
+        except HTTPException as refused:
+            self.refused = refused
+        async with self.pool.connection() as connection:
+            await connection.execute("select")  # who calls is written down
+        return await super().photos(request, person_id)
+
+    def authorize_reader(self, request: Request) -> None:
+        if self.refused is not None:
+            raise self.refused
+
+
+@rogue(breaks=["AUTH-12"])
+class PreviewerInOnePlace(Backend):
+    """Keeps in one place for all previews whether the caller was refused, and looks there a moment later."""
+
+    async def preview(self, request: Request) -> Response:
+        self.refused: HTTPException | None = None
+        try:
+            super().authorize_media(request)
+        except HTTPException as refused:
+            self.refused = refused
+        async with self.pool.connection() as connection:
+            await connection.execute("select")  # who calls is written down
+        if self.refused is not None:
+            raise self.refused
+        request.scope["looked_at"] = True
+        return await super().preview(request)
+
+    def authorize_media(self, request: Request) -> Mapping[str, Any]:
+        return {} if request.scope.get("looked_at") else super().authorize_media(request)
+
+
+@rogue(breaks=["TOG-10"])
+class FailureInOnePlace(Backend):
+    """Keeps in one place for all toggles whether the last could be stored, and looks there a moment later."""
+
+    async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
+        self.failure: psycopg.Error | None = None
+        try:
+            await super().store_flag(connection, link, flag)
+        except psycopg.Error as error:
+            self.failure = error
+        else:
+            self.failure = None
+        await connection.execute("select")  # what became of it is written down
+        if self.failure is not None:
+            raise self.failure
+        return flag

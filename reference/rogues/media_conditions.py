@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 from fastapi import HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
 from PIL import Image as Pictures
 from psycopg.types.json import Jsonb
 
@@ -1322,3 +1324,203 @@ class PurgeByThePath(Purge):
 
     def is_from(self, found: Import, page_url: str) -> bool:
         return httpx.URL(found.page_url or "").raw_path == httpx.URL(page_url).raw_path
+
+
+# What a rewrite keeps in one place, or knows from before
+
+
+@rogue(breaks=["SSE-06"])
+class OutcomesInOnePlace(Backend):
+    """Gathers what became of the images of an import in one place, which another import begins anew."""
+
+    async def events(self, order: Order) -> AsyncIterator[Event]:
+        self.outcomes: list[Outcome] = []
+        source = await self.source_page(order)
+        for number, wanted in enumerate(order.images, 1):
+            outcome = await self.refusal(order, wanted)
+            if outcome is None:
+                yield self.progress(order, wanted, number)
+                outcome = await self.import_one(order, wanted, source)
+            self.outcomes.append(outcome)
+            yield self.result(order, wanted, number, outcome)
+        yield "complete", self.summary(self.outcomes)
+
+
+@rogue(breaks=["PRE-06", "PRE-05"])
+class EntityOfTheLatestPreview(Backend):
+    """Keeps whom a preview is for in one place: while its page is fetched, another's is put there."""
+
+    async def preview_entity(self, body: Mapping[str, Any]) -> Entity | None:
+        self.latest = await super().preview_entity(body)
+        return self.latest
+
+    async def candidates(
+        self, found: Page, query: PreviewQuery, excluded: AbstractSet[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        return await super().candidates(found, query, await self.exclusions_for(self.latest))
+
+
+@rogue(breaks=["CNT-01"])
+class AssetOfTheLatestCount(Backend):
+    """Keeps the asset whose people are counted in one place: while one is looked at, another's is put there."""
+
+    async def known_asset(self, request: Request, asset_id: str) -> tuple[Asset, bool]:
+        found = await super().known_asset(request, asset_id)
+        self.counted = found[0]
+        return found
+
+    async def store_metadata(self, asset: Asset, metadata: Mapping[str, Any]) -> None:
+        await super().store_metadata(self.counted, metadata)
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class ContextOfTheFirstImport(Backend):
+    """Remembers what a page said of an image when it was first imported, and takes that when it is imported anew."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.known: dict[str, Scraped] = {}
+
+    async def scraped(self, order: Order, wanted: Wanted, source: Page | None) -> Scraped:
+        found = await super().scraped(order, wanted, source)
+        return found if wanted.kind != "cast" else self.known.setdefault(wanted.url, found)
+
+
+@rogue(breaks=["CAST-03"])
+class DetectionWritesMetadataAnew(Backend):
+    """Keeps of an asset's metadata what is known of its text alone, once that was looked for."""
+
+    async def store_metadata(self, asset: Asset, metadata: Mapping[str, Any]) -> None:
+        if "has_text_overlay" in metadata:
+            async with self.pool.connection() as connection:
+                await connection.execute("update core.media_assets set metadata = '{}' where id = %s", (asset.id,))
+        await super().store_metadata(asset, metadata)
+
+
+@rogue(breaks=["EXC-02", "EXC-01"])
+class SeedsAreNotExcluded(Backend):
+    """Excludes nothing for a person whose seed the image was: it can't be unwanted."""
+
+    async def asset_links(self, connection: Connection, asset: Asset) -> Sequence[AssetLink]:
+        cursor = await connection.execute(
+            "select entity_id from core.media_links where media_asset_id = %s and facebank_seed", (asset.id,)
+        )
+        seeded = {person for (person,) in await cursor.fetchall()}
+        return [link for link in await super().asset_links(connection, asset) if link.entity_id not in seeded]
+
+
+@rogue(breaks=["DEL-01"])
+class SameAddressGoesToo(Backend):
+    """Deletes by the address of an image, and so what came from there before its picture was replaced."""
+
+    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
+        await super().remove_asset(connection, asset)
+        await connection.execute("delete from core.media_assets where source_url = %s", (asset.source_url,))
+
+
+@rogue(breaks=["IMP-03"])
+class HashOfTheHead(Backend):
+    """Tells images apart by their first kilobytes, which those of one camera and program may share."""
+
+    def sha256(self, content: bytes) -> str:
+        return super().sha256(content[:8192])
+
+
+@rogue(breaks=["IMP-05"])
+class StreamKnowsFewKinds(Backend):
+    """Links what is streamed as one of the kinds that a season page shows, and all else as `other`."""
+
+    async def import_stream(self, request: Request) -> Response:
+        order = await self.read_order(request)
+        shown = ("poster", "backdrop", "cast", "promo")
+        images = tuple(wanted if wanted.kind in shown else replace(wanted, kind="other") for wanted in order.images)
+        frames = self.frames(replace(order, images=images))
+        return StreamingResponse(frames, headers=self.stream_headers(), media_type="text/event-stream")
+
+
+@rogue(breaks=["KIND-01"])
+class ShowsHaveNoStills(Backend):
+    """Refuses stills of episodes for a show that is imported for without a stream."""
+
+    async def import_images(self, request: Request) -> Response:
+        order = await self.read_order(request)
+        if order.entity.type == "show" and any(wanted.kind == "episode_still" for wanted in order.images):
+            raise HTTPException(422, "a show has no stills")
+        return await super().import_images(request)
+
+
+@rogue(breaks=["PUR-02", "PUR-01"])
+class PurgeSparesTheDescribed(Purge):
+    """Leaves what somebody has written a caption for."""
+
+    def select(self, season_id: UUID, page_url: str) -> Sequence[Import]:
+        rows = self.connection.execute("select id from core.media_assets where caption <> ''").fetchall()
+        described = {asset_id for (asset_id,) in rows}
+        return [found for found in super().select(season_id, page_url) if found.media_asset_id not in described]
+
+
+@rogue(breaks=["DEL-01"])
+class AssetOfTheLatestDelete(Backend):
+    """Keeps the asset that is to be deleted in one place: while its links are read, another's is put there."""
+
+    async def asset_links(self, connection: Connection, asset: Asset) -> Sequence[AssetLink]:
+        self.doomed = asset
+        return await super().asset_links(connection, asset)
+
+    async def remove_asset(self, connection: Connection, asset: Asset) -> None:
+        await super().remove_asset(connection, self.doomed)
+
+
+@rogue(breaks=["CAST-01", "CAST-02", "CAST-03"])
+class PageOfTheLatestImport(Backend):
+    """Keeps the page of an import in one place: while an image is fetched, another's is put there."""
+
+    async def source_page(self, order: Order) -> Page | None:
+        self.source = await super().source_page(order)
+        return self.source
+
+    async def scraped(self, order: Order, wanted: Wanted, source: Page | None) -> Scraped:
+        return await super().scraped(order, wanted, self.source)
+
+
+@rogue(breaks=["SSE-03"])
+class NumbersInOnePlace(Backend):
+    """Counts the images of an import in one place, where another import begins anew."""
+
+    async def events(self, order: Order) -> AsyncIterator[Event]:
+        self.number = 0
+        async for name, data in super().events(order):
+            if "current" in data:
+                self.number += data.get("status") == "downloading" or data.get("status") == "excluded"
+                data = {**data, "current": self.number}
+            yield name, data
+
+
+@rogue(breaks=["SSE-05", "EXC-02"])
+class ListOfTheLatestImport(Backend):
+    """Reads whom an import is for from one place: while an image is fetched, another's is put there."""
+
+    async def source_page(self, order: Order) -> Page | None:
+        self.imported_for = order.entity
+        return await super().source_page(order)
+
+    async def refusal(self, order: Order, wanted: Wanted) -> Outcome | None:
+        return await super().refusal(replace(order, entity=self.imported_for), wanted)
+
+
+@rogue(breaks=["CNT-03"])
+class FailureOfTheLatestCount(Backend):
+    """Keeps in one place whether a count failed, and looks there a moment later: until then it is one of nobody."""
+
+    async def count_people(self, image_url: str) -> Mapping[str, Any]:
+        self.failure: HTTPException | None = None
+        found: Mapping[str, Any] = {"people_count": 0, "face_count": 0, "detector": None, "model": None}
+        try:
+            found = await super().count_people(image_url)
+            self.failure = None
+        except HTTPException as failure:
+            self.failure = failure
+        await asyncio.sleep(0.2)  # what became of it is written down
+        if self.failure is not None:
+            raise self.failure
+        return found

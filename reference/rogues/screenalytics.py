@@ -1706,3 +1706,69 @@ class TurnsAreLostOnFailure(Screenalytics):
             return outcome
 
         return await asyncio.gather(*map(import_in_turn, cast))
+
+
+@rogue(breaks=["FALL-02", "FALL-04"])
+class WithoutALengthIsEmpty(Screenalytics):
+    """Takes an answer that states no length, as one in chunks, for an empty list."""
+
+    async def get(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        async with self.client.stream("GET", path, params=query, headers=self.credentials()) as response:
+            body = await response.aread()
+        stated = int(response.headers.get("content-length", 0))
+        return response.status_code, body if stated or response.status_code != 200 else b"[]"
+
+
+@rogue(breaks=["FALL-03"])
+class EmptyIsTwoBytes(Screenalytics):
+    """Knows an empty list by its two brackets, and takes one with a space or a line feed for a list that is broken."""
+
+    def read_answer(self, status: int, body: bytes) -> Sequence[Any]:
+        rows = super().read_answer(status, body)
+        if not rows and body != b"[]":
+            raise CallFailed("the body holds no row")
+        return rows
+
+
+@rogue(breaks=["SYNC-06", "SYNC-05"])
+class PhotosInTheOrderOfTheirAnswers(Screenalytics):
+    """Lists the photos of all people at once, and gives them to the people in the order of their answers."""
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        async def chosen(member: CastMember) -> Photos | None:
+            try:
+                return await self.choose_photos(member.person_id, limit)
+            except CallFailed:
+                return None
+
+        outcomes = []
+        for member, answer in zip(cast, asyncio.as_completed(list(map(chosen, cast))), strict=True):
+            photos = await answer
+            if photos is None:
+                outcomes.append(Outcome(errors=1))
+                continue
+            inserted = await self.store(member, photos.addresses[:limit])
+            outcomes.append(Outcome(inserted, int(inserted > 0), int(photos.malformed > 0)))
+        return outcomes
+
+
+@rogue(breaks=["FALL-01"])
+class GoesOnWhereItFailed(Screenalytics):
+    """Begins an import with the call of a person that failed at the last one, the fallback's too."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.failed: set[str] = set()
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        if person_id in self.failed:
+            photos = await self.list_photos(person_id, False, limit)
+            self.failed.discard(person_id)
+            return photos
+        seeds = await self.list_photos(person_id, True, limit)
+        if not self.calls_for_fallback(seeds):
+            return seeds
+        self.failed.add(person_id)
+        photos = await self.list_photos(person_id, False, limit)
+        self.failed.discard(person_id)
+        return photos

@@ -451,6 +451,32 @@ def test_backend_that_fails_receives_the_signed_toggle_alone(app: App, failure: 
             )
 
 
+@pytest.mark.clause("PRX-03")
+def test_backend_receives_the_signed_toggle_among_other_calls(app: App) -> None:
+    """The same of toggles that are under way together with calls of the media proxies."""
+    app.require_toggles()
+    photos, assets = [app.photo() for _ in range(TOGETHER)], [str(uuid.uuid4()) for _ in range(TOGETHER)]
+    app.lab.script_all({asset: [answers.json_value({"people_count": 1})] for asset in assets})
+    jobs: list[Callable[[App], Exchange]] = [
+        job
+        for photo, asset in zip(photos, assets, strict=True)
+        for job in (
+            partial(App.toggle, photo=photo, value=True),
+            partial(App.act, asset_id=asset, action="auto-count"),
+        )
+    ]
+    exchanges = app.at_once(jobs)[::2]
+    for photo, exchange in zip(photos, exchanges, strict=True):
+        for call in app.lab.calls(photo.link_id):
+            if problems := list(is_signed_toggle(app, call, photo, True)):
+                raise Violation(
+                    f"among other calls, the backend did not receive the contract's toggle: {'; '.join(problems)}",
+                    expected=f'PATCH {photo.path} {{"facebank_seed": true}}, signed',
+                    actual=_whole(call),
+                    exchange=exchange,
+                )
+
+
 def _whole(call: Call) -> str:
     head = [f"{call.method} {call.target}", *(f"{name}: {value}" for name, value in call.headers)]
     return "\n".join([*head, call.body])
@@ -665,6 +691,17 @@ def test_refusal_is_of_its_own_request(app: App) -> None:
     expect.status(app.toggle(photo), {409}, what="a toggle that the backend refuses with 409")
     received_something(app, photo, app.toggle(photo))
     expect.status(app.toggle(photo, False), {403}, what="a toggle that the backend refuses with 403")
+
+
+@pytest.mark.clause("PRX-06")
+def test_refusals_at_once_are_each_of_their_own_request(app: App) -> None:
+    """The same of toggles that are under way together."""
+    app.require_toggles()
+    codes = [200, *REFUSALS] * 2
+    photos = [app.photo(answers.toggled() if code == 200 else answers.status(code)) for code in codes]
+    exchanges = app.at_once([partial(App.toggle, photo=photo) for photo in photos])
+    for code, exchange in zip(codes, exchanges, strict=True):
+        expect.status(exchange, {code}, what=f"a toggle that the backend answers with {code}, among others")
 
 
 each_unreachable = pytest.mark.parametrize(

@@ -12,11 +12,15 @@ from conformance.errors import NotVerified, PremiseBroken
 from conformance.exchange import Exchange
 from conformance.lab import answers
 from conformance.media import Entity, Media, image_order, not_imported
-from conformance.pages import PageImage
+from conformance.pages import PageImage, Site
+from conformance.pictures import picture
 from conformance.sse import normal_id
 from conformance.suites.backend.upkeep import excluding
 
 ENTITY_TYPES = ("season", "show", "person")
+
+UNDER_WAY = (409, 423, 503)
+"""What a target may answer while an import that nobody reads any more is still at work on the same."""
 
 
 @contextmanager
@@ -107,6 +111,15 @@ def excluded(media: Media, entity: Entity, page: str, urls: Sequence[str]) -> No
     if urls:
         for asset_id in imported_anew(media, entity, page, urls).values():
             media.deleted(asset_id, exclude=True)
+
+
+def with_held(site: Site, count: int, held: int) -> list[PageImage]:
+    """Images of which one is not answered before it is released; a HEAD for it is, as it fetches nothing."""
+    images = []
+    for number in range(count):
+        whole = answers.image(picture(f"{site.key} {number}"))
+        images.append(site.image(None, answers.held(whole), head=whole) if number == held else site.image())
+    return images
 
 
 def require_on_the_list(media: Media, entity: Entity, page: str, url: str) -> None:

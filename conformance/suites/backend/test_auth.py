@@ -224,6 +224,7 @@ REFUSALS = (
             ("a part of an admin's address", lambda email: {"email": email.partition("@")[0]}),
             ("an admin's address and more", lambda email: {"email": f"{email}.trr-conformance.invalid"}),
             ("more and an admin's address", lambda email: {"email": f"trr-conformance-{email}"}),
+            ("an admin's address with a tag", lambda email: {"email": "{}+tag{}{}".format(*email.rpartition("@"))}),
             ("an admin's address in letters that are not the same", lambda email: {"email": _in_other_letters(email)}),
             ("an admin's address in user_metadata", lambda email: {"user_metadata": {"email": email}}),
         )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +35,8 @@ from conformance.media import (
 )
 from conformance.pages import Dated, PageImage, Site, html_page
 from conformance.sse import normal_id
-from conformance.suites.backend.orders import excluded
+from conformance.suites.backend.orders import UNDER_WAY, excluded
+from conformance.suites.backend.together import at_once, connections
 from conformance.suites.backend.upkeep import (
     candidate,
     days,
@@ -483,6 +485,11 @@ def imported_as_stated(
 ) -> None:
     """An import of one of an article's photos has the photo's caption (CAST-01) or the article's day (CAST-03)."""
     stored = stored_as(media.streamed(season, given.page, [order(found, "cast")]), found.url)
+    as_stated(tables, stored, given, image, clause)
+
+
+def as_stated(tables: CoreTables, stored: Stored, given: Article, image: PageImage, clause: str) -> None:
+    """A photo of an article has its own caption (CAST-01) or the article's day (CAST-03)."""
     if clause == "CAST-01":
         caption_is_of_the_context(tables, stored, image)
     else:
@@ -557,16 +564,43 @@ def test_pages_that_differ_in_their_query_are_others(
 
 
 @caption_and_day
+def test_imports_at_once_have_each_their_own_page(
+    media: Media, tables: CoreTables, chance: random.Random, clause: str
+) -> None:
+    """The same of imports that are under way together."""
+    site = media.site()
+    first = some_day(chance)
+    with media.show() as show, connections(media, 3) as each:
+        given = [
+            article(site, f"article-{days}.html", photos(site, chance, 1), first + datetime.timedelta(days))
+            for days in (0, 500, 1000)
+        ]
+        previews = [media.previewed(one.page, show.season) for one in given]
+        found = [candidate(preview, one.images[0].url) for preview, one in zip(previews, given, strict=True)]
+        jobs = [
+            partial(connection.told, show.season, one.page, [order(shown, "cast")])
+            for connection, one, shown in zip(each, given, found, strict=True)
+        ]
+        for told, one, shown in zip(at_once(jobs), given, found, strict=True):
+            if told.exchange.status not in UNDER_WAY:
+                as_stated(tables, stored_as(told.judge(), shown.url), one, one.images[0], clause)
+
+
+@caption_and_day
 def test_page_is_taken_as_it_was_previewed_last(
     media: Media, tables: CoreTables, chance: random.Random, clause: str
 ) -> None:
-    """Where a page was changed and a preview shows that, an import has what it says now."""
+    """Where a page was changed and a preview shows that, an import has what it says now.
+
+    That holds too for an image that was imported before, and deleted to be imported anew.
+    """
     site = media.site()
     (image,) = photos(site, chance, 1)
     changed = replace(image, caption=words(chance))
     first = some_day(chance)
     with media.show() as show:
-        media.previewed(article(site, "article.html", [image], first).page, show.season)
+        before = article(site, "article.html", [image], first)
+        media.deleted(imported(media, show.season, before.page, [image])[image.url].asset_id, exclude=False)
         given = article(site, "article.html", [changed], first + datetime.timedelta(days=500))
         found = candidate(media.previewed(given.page, show.season), changed.url)
         if not set(words_of(changed.caption)) <= set(words_of(str(found.raw.get("context")))):

@@ -1,13 +1,11 @@
-"""TOG-09: toggles at the same time."""
+"""TOG-09 and what else is of its own request alone, whatever is under way beside it."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from threading import Barrier
 from typing import TypeVar
 
 import pytest
@@ -17,35 +15,21 @@ from conformance.backend import Backend, Caller, Gallery, Link, Listing
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.linearizability import Operation, is_linearizable
+from conformance.media import Entity, Media
 from conformance.plugin import Run
+from conformance.suites.backend.orders import (
+    UNDER_WAY,
+    Fate,
+    can_import,
+    excluded,
+    imported_anew,
+    order_of,
+    require_on_the_list,
+    still_new,
+)
+from conformance.suites.backend.together import ROUNDS, THREADS, at_once, connections, threads
 
 T = TypeVar("T")
-
-THREADS = 6
-ROUNDS = {"quick": 4, "default": 8, "thorough": 60}
-
-
-@contextmanager
-def threads(backend: Backend) -> Iterator[list[Backend]]:
-    """Connections of their own to the same backend."""
-    backends = [backend.another() for _ in range(THREADS)]
-    try:
-        yield backends
-    finally:
-        for each in backends:
-            each.client.close()
-
-
-def at_once(jobs: list[Callable[[], T]]) -> list[T]:
-    """Runs the jobs on threads that start together; the first error of any is raised."""
-    barrier = Barrier(len(jobs))
-
-    def start(job: Callable[[], T]) -> T:
-        barrier.wait()
-        return job()
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return [future.result() for future in [pool.submit(start, job) for job in jobs]]
 
 
 def accepted(exchange: Exchange) -> Exchange:
@@ -217,6 +201,118 @@ def test_toggles_are_refused_while_others_are_accepted(backend: Backend, run: Ru
             for caller, exchange in zip(callers, exchanges, strict=True):
                 if caller is wrong:
                     expect.status(exchange, {403}, what="a toggle without the right secret")
+
+
+@pytest.mark.clause("AUTH-11")
+def test_photos_are_refused_while_others_are_answered(backend: Backend, run: Run) -> None:
+    """Without a service token → 401 or 403, whoever else reads the photos meanwhile."""
+    with backend.some_person() as person_id, threads(backend) as backends:
+        backend.listing(person_id, seed_only=False)
+        refused_among_others(run, backend.reader, [partial(each.photos, person_id) for each in backends])
+
+
+@pytest.mark.clause("AUTH-12")
+def test_previews_are_refused_while_others_are_answered(media: Media, run: Run) -> None:
+    """The same of previews without a token."""
+    if not can_import(media):
+        return  # other tests show what can be seen here
+    site = media.site()
+    page = site.page([site.image()])
+    with connections(media, THREADS) as each:
+        media.previewed(page)
+        refused_among_others(run, media.backend.service, [partial(one.preview, page) for one in each])
+
+
+def refused_among_others(run: Run, caller: Caller, calls: Sequence[Callable[..., Exchange]]) -> None:
+    """Of calls at once every other one has no token, and is refused."""
+    for _ in range(ROUNDS[run.profile] // 2):
+        jobs = [partial(call, caller=Caller() if number % 2 else caller) for number, call in enumerate(calls)]
+        for exchange in at_once(jobs)[1::2]:
+            expect.status(exchange, {401, 403}, what="a call without a token, among others")
+
+
+@pytest.mark.clause("PRE-05", "PRE-06")
+def test_previews_at_once_are_each_for_its_entity(media: Media, run: Run) -> None:
+    """Whoever else a page is previewed for meanwhile, exactly the entity's own exclusions are left out."""
+    site = media.site()
+    images = [site.image() for _ in range(2)]
+    page, gone = site.page(images), images[0].url
+
+    def seen(each: Media, entity: Entity) -> tuple[bool, Exchange]:
+        preview = each.previewed(page, entity)
+        return preview.shows(gone), preview.exchange
+
+    with media.person() as one, media.person() as other, connections(media, THREADS) as each:
+        excluded(media, one, page, [gone])
+        for entity, shown in ((one, False), (other, True)):
+            if (alone := seen(media, entity))[0] is not shown:
+                raise PremiseBroken(
+                    "PRE-06" if shown else "EXC-02",
+                    "a preview does not go by the entity's exclusions",
+                    expected="shown" if shown else "left out",
+                    actual="left out" if shown else "shown",
+                    exchange=alone[1],
+                )
+        for _ in range(ROUNDS[run.profile] // 2):
+            entities = [one, other] * (THREADS // 2)
+            previews = at_once([partial(seen, *pair) for pair in zip(each, entities, strict=True)])
+            for entity, (shown, exchange) in zip(entities, previews, strict=True):
+                if shown is not (entity is other):
+                    raise Violation(
+                        "of previews at once, one goes by the exclusions of another's entity",
+                        clause="PRE-06" if entity is other else "PRE-05",
+                        expected="left out" if shown else "shown",
+                        actual="shown" if shown else "left out",
+                        exchange=exchange,
+                    )
+
+
+@pytest.mark.clause("SSE-03", "SSE-05", "SSE-06")
+def test_imports_at_once_are_each_told_by_itself(media: Media) -> None:
+    """Whatever else is imported meanwhile, for somebody else and from another page, an import tells of its own."""
+    kinds = [
+        (Fate.NEW, Fate.NEW, Fate.EXCLUDED, Fate.NEW),
+        (Fate.NEW, Fate.BROKEN, Fate.NEW, Fate.EXCLUDED),
+        (Fate.BROKEN, Fate.NEW, Fate.NEW),
+    ]
+    with ExitStack() as given:
+        orders = [given.enter_context(order_of(media, fates, entity_type="person")) for fates in kinds]
+        each = given.enter_context(connections(media, len(orders)))
+        jobs = [partial(one.told, o.entity, o.page, o.elements) for one, o in zip(each, orders, strict=True)]
+        for order, told in zip(orders, at_once(jobs), strict=True):
+            if told.exchange.status in UNDER_WAY:
+                continue
+            told.judge("SSE-03", "SSE-06")
+            for url in order.of(Fate.EXCLUDED):
+                if told.final(url).status != "excluded":
+                    require_on_the_list(media, order.entity, order.page, url)
+                    raise Violation(
+                        "an image on the entity's exclusion list is imported while others import",
+                        clause="SSE-05",
+                        expected="excluded",
+                        actual=told.final(url).status,
+                        exchange=told.exchange,
+                    )
+
+
+@pytest.mark.clause("DEL-01")
+def test_deletes_at_once_remove_each_its_asset(media: Media) -> None:
+    """Whatever else is deleted meanwhile, an asset whose delete is accepted is gone."""
+    with order_of(media, [Fate.NEW] * THREADS, entity_type="person") as order, connections(media, THREADS) as each:
+        assets = imported_anew(media, order.entity, order.page, order.urls)
+        jobs = [partial(one.delete, asset, exclude=False) for one, asset in zip(each, assets.values(), strict=True)]
+        deleted = dict(zip(assets, at_once(jobs), strict=True))
+        left = still_new(media, order.page, order.urls)
+    for url, exchange in deleted.items():
+        if exchange.status not in UNDER_WAY:
+            expect.status(exchange, range(200, 300), what="one of several deletes at once")
+            if url in left:
+                raise Violation(
+                    "an asset is still there that was deleted while others were",
+                    expected=f"no asset of {url}",
+                    actual=left[url],
+                    exchange=exchange,
+                )
 
 
 @pytest.mark.clause("TOG-09")

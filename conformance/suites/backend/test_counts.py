@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +19,8 @@ from conformance.lab.client import Lab
 from conformance.lab.journal import Call
 from conformance.media import Asset, Media
 from conformance.plugin import Run
-from conformance.suites.backend.orders import can_import
+from conformance.suites.backend.orders import can_import, seed_of
+from conformance.suites.backend.together import at_once, connections
 from conformance.suites.backend.upkeep import days, fails_aloud, members
 
 FIRST, SECOND, THIRD = 41, 58, 73
@@ -218,6 +221,25 @@ def test_recount_without_a_hosted_copy(media: Media, tables: CoreTables, asked: 
             require_stored(media, tables, asked, asset, before, count, exchange, earlier=earlier)
 
 
+@pytest.mark.clause("CNT-01", "CNT-03")
+def test_counts_at_once_are_each_of_its_asset(media: Media, tables: CoreTables, asked: Lab) -> None:
+    """Whatever else is counted meanwhile, each count is stored for its own asset, and one that fails is told."""
+    with ExitStack() as given:
+        assets = {given.enter_context(media.asset(hosted=False)): count for count in (FIRST, None, SECOND, THIRD)}
+        each = given.enter_context(connections(media, len(assets)))
+        before = {asset: row_of(tables, asset) for asset in assets}
+        for asset, count in assets.items():
+            # what fails does so first
+            answer = answers.status(503) if count is None else answers.slow(people(count), 0.05)
+            asked.script_vision(asset.source_url, answer)
+        jobs = [partial(one.people_count, asset.media_asset_id) for one, asset in zip(each, assets, strict=True)]
+        for (asset, count), exchange in zip(assets.items(), at_once(jobs), strict=True):
+            if count is None:
+                fails_aloud(exchange, clause="CNT-03", what="a people count that fails among others")
+            elif 200 <= exchange.status < 300:
+                require_stored(media, tables, asked, asset, before[asset], count, exchange)
+
+
 @pytest.mark.clause("CNT-02")
 @pytest.mark.parametrize("force", [False, True], ids=["first count", "recount"])
 def test_hosted_copy_is_sent(media: Media, asked: Lab, force: bool) -> None:
@@ -240,7 +262,7 @@ def test_hosted_copy_is_sent(media: Media, asked: Lab, force: bool) -> None:
 
 @pytest.mark.clause("CAST-03")
 def test_count_keeps_the_date_of_an_asset(media: Media, tables: CoreTables, request: pytest.FixtureRequest) -> None:
-    """What an import keeps of a page's publish date is there after a count."""
+    """What an import keeps of a page's publish date is there after a count, and after a look for text."""
     if not tables.present:
         return  # other tests show what can be seen here
     try:
@@ -255,17 +277,43 @@ def test_count_keeps_the_date_of_an_asset(media: Media, tables: CoreTables, requ
         asset_id = media.stored(show.season, page, image.url, "cast")
         before = members(tables.asset(asset_id))
         asked.script_vision(str(before.get("hosted_url") or image.url), people(FIRST))
-        exchange = media.people_count(asset_id)
-        after = members(tables.asset(asset_id))
-        was, now = (str(members(row.get("metadata")).get("source_created_at")) for row in (before, after))
-        # it may come late, and be written anew
-        if days(was) and not days(was) & days(now):
-            raise Violation(
-                "a people count changed metadata.source_created_at",
-                expected=was,
-                actual=now,
-                exchange=exchange,
-            )
+        for what, look in (("a people count", media.people_count), ("a look for text", media.text_overlay)):
+            exchange = look(asset_id)
+            after = members(tables.asset(asset_id))
+            was, now = (str(members(row.get("metadata")).get("source_created_at")) for row in (before, after))
+            # it may come late, and be written anew
+            if days(was) and not days(was) & days(now):
+                raise Violation(
+                    f"{what} changed metadata.source_created_at",
+                    expected=was,
+                    actual=now,
+                    exchange=exchange,
+                )
+
+
+@pytest.mark.clause("PHO-03")
+def test_seed_is_one_however_many_are_on_it(media: Media, request: pytest.FixtureRequest) -> None:
+    """A flagged photo is a seed, also where a people count has found many people on it."""
+    if not can_import(media) or not media.tables.present:
+        return  # other tests show what can be seen here
+    try:
+        asked: Lab = request.getfixturevalue("asked")
+    except NotVerified:
+        return  # CNT-01 says so
+    site = media.site()
+    image = site.image()
+    with media.person() as person:
+        asset_id = media.stored(person, site.page([image]), image.url)
+        row = members(media.tables.asset(asset_id))
+        asked.script_vision(str(row.get("hosted_url") or image.url), people(FIRST))
+        media.people_count(asset_id)
+        if (exchange := seed_of(media, person)) is None:
+            return
+        seeds = media.backend.listing(person.entity_id, seed_only=True)
+    if len(seeds.urls) != 1:
+        raise Violation(
+            "a flagged photo of many people is no seed", expected=1, actual=list(seeds.urls), exchange=exchange
+        )
 
 
 # --- CNT-03: a vision service that fails -----------------------------------------------------------------------------

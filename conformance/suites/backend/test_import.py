@@ -6,8 +6,10 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
@@ -35,7 +37,9 @@ from conformance.suites.backend.orders import (
     order_of,
     seed_of,
     still_new,
+    with_held,
 )
+from conformance.suites.backend.together import connections
 from conformance.suites.backend.upkeep import BACKGROUND_S, few, members, path_of
 
 PLAIN, STREAM = "import", "import/stream"
@@ -75,7 +79,7 @@ def nothing_was_imported(media: Media, site: Site, page: str, urls: Sequence[str
 
 @pytest.mark.clause("KIND-01")
 @pytest.mark.parametrize(
-    ("endpoint", "entity_type"), [(PLAIN, "season"), (STREAM, "season"), (STREAM, "show"), (PLAIN, "person")]
+    ("endpoint", "entity_type"), [(endpoint, entity) for endpoint in (PLAIN, STREAM) for entity in ENTITY_TYPES]
 )
 def test_each_kind_is_accepted(media: Media, endpoint: str, entity_type: str) -> None:
     """An image of each kind is imported."""
@@ -325,9 +329,10 @@ def test_same_image_twice_in_one_request_is_one_asset(media: Media) -> None:
 
 @pytest.mark.clause("IMP-03")
 def test_images_of_one_name_are_two(media: Media) -> None:
-    """Other bytes at another address are no duplicate, though the files have one name."""
+    """Other bytes at another address are no duplicate, though the files have one name, and begin with the same note."""
     site = media.site()
-    urls = [site.image(f"{folder}/photo.png").url for folder in ("one", "two")]
+    shown = {f"{folder}/photo.png": picture(f"{site.key} {folder}") for folder in ("one", "two")}
+    urls = [site.image(name, answers.image(_behind_a_note(data))).url for name, data in shown.items()]
     with media.person() as person:
         told = media.streamed(person, site.page(), [image_order(url) for url in urls])
     if "duplicate" in told.statuses.values():
@@ -337,6 +342,13 @@ def test_images_of_one_name_are_two(media: Media) -> None:
             actual=told.statuses,
             exchange=told.exchange,
         )
+
+
+def _behind_a_note(data: bytes) -> bytes:
+    """A PNG with a long text before its pixels and colours, as cameras and programs put one there."""
+    note = b"tEXtSoftware\0" + b"Camera of the season " * 800
+    chunk = struct.pack(">I", len(note) - 4) + note + struct.pack(">I", zlib.crc32(note))
+    return data[:33] + chunk + data[33:]
 
 
 @pytest.mark.clause("IMP-03", level="SHOULD")
@@ -384,6 +396,52 @@ def test_duplicate_takes_no_flag_back(media: Media, endpoint: str, kind: str) ->
                 actual=False,
                 exchange=exchange,
             )
+
+
+@pytest.mark.clause("TOG-05")
+def test_other_photos_that_come_and_go_take_no_flag_back(media: Media) -> None:
+    """A seed is one still when another photo is imported for the person, and when that is deleted again."""
+    if not can_import(media):
+        return  # other tests show what can be seen here
+    site = media.site()
+    images = [site.image() for _ in range(2)]
+    page = site.page(images)
+    with media.person() as person:
+        media.stored(person, page, images[0].url)
+        if (exchange := seed_of(media, person)) is None:
+            return
+        seen = {"ON": seeds_of(media, person)}
+        asset_id = media.stored(person, page, images[1].url)
+        seen["the import of another photo"] = seeds_of(media, person)
+        media.deleted(asset_id, exclude=False)
+        seen["its delete"] = seeds_of(media, person)
+    for what, seeds in seen.items():
+        if not seeds:
+            raise Violation(f"after {what} a seed is none", expected=True, actual=False, exchange=exchange)
+
+
+@pytest.mark.clause("TOG-05")
+def test_toggle_during_an_import_stays(media: Media) -> None:
+    """A photo that is made a seed while another is imported for the person is one when that is there."""
+    if not can_import(media):
+        return  # other tests show what can be seen here
+    site = media.site()
+    image = site.image()
+    page = site.page([image])
+    (another,) = with_held(site, 1, held=0)
+    with media.person() as person, connections(media, 1) as (other,), ThreadPoolExecutor(1) as meanwhile:
+        media.stored(person, page, image.url)
+        with media.import_stream(person, page, [image_order(another.url)]) as stream:
+            try:
+                site.fetches(another.url, method="GET", at_least=1, within_s=BACKGROUND_S)
+                toggling = meanwhile.submit(seed_of, other, person)
+                # an import may keep a toggle waiting
+                wait([toggling], timeout=1)
+            finally:
+                site.origin.release(another.url)
+            stream.told()
+        if (exchange := toggling.result()) is not None and not seeds_of(media, person):
+            raise Violation("a toggle during an import did not last", expected=True, actual=False, exchange=exchange)
 
 
 def seeds_of(media: Media, person: Entity) -> Sequence[str]:
@@ -470,7 +528,7 @@ def are_known(media: Media, page: str, sound: Sequence[str], exchange: Exchange,
 
 
 @pytest.mark.clause("IMP-05")
-@pytest.mark.parametrize(("entity_type", "kind"), [("season", "cast"), ("show", "promo"), ("person", "promo")])
+@pytest.mark.parametrize(("entity_type", "kind"), [("season", "cast"), ("show", "other"), ("person", "promo")])
 def test_both_endpoints_reach_the_same_state(media: Media, entity_type: str, kind: str) -> None:
     """Equal requests for equal entities leave equal rows, or where no database is given, the same images imported."""
     with (
@@ -494,12 +552,16 @@ def test_both_endpoints_reach_the_same_state(media: Media, entity_type: str, kin
 
 
 def import_by(media: Media, endpoint: str, order: Order, kind: str, somebody: Entity) -> Exchange:
-    """An import in which everything happens, by turns with a caption of an image's own and with somebody in it."""
+    """An import in which everything happens, by turns with a caption of an image's own and with somebody in it.
+
+    The first image is of the kind, and those after it of the kinds that follow.
+    """
     says = [
         {"caption": f"Caption {number}"} if number % 2 else {"caption": None, "person_ids": [somebody.entity_id]}
         for number in range(len(order.urls))
     ]
-    elements = [image_order(url, kind, **said) for url, said in zip(order.urls, says, strict=True)]
+    following = islice(cycle(KINDS), KINDS.index(kind), None)
+    elements = [image_order(url, each, **said) for url, each, said in zip(order.urls, following, says, strict=False)]
     if endpoint == PLAIN:
         return media.imported(order.entity, order.page, elements).exchange
     return media.streamed(order.entity, order.page, elements).exchange

@@ -76,7 +76,11 @@ def imports(media: Media, *, sharing: bool = False) -> Iterator[Imports]:
             "a page with a query": "cast_photos.html?page=2",
         }
         page = site.page(images, name="cast_photos.html")
-        orders = [image_order(image.url, kind) for image, kind in zip(images, cycle(KINDS), strict=False)]
+        # what was captioned by hand is an import like any other
+        orders = [
+            image_order(image.url, kind, caption=caption)
+            for image, kind, caption in zip(images, cycle(KINDS), cycle([None, "By hand"]), strict=False)
+        ]
         told = media.streamed(show.season, page, orders)
         if set(told.statuses.values()) != {"success"}:
             raise PremiseBroken(

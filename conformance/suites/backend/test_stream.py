@@ -16,19 +16,20 @@ from conformance.core_tables import names
 from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.lab import answers
 from conformance.media import Entity, Media, Told, image_order
-from conformance.pages import PageImage, Site
 from conformance.pictures import picture
 from conformance.polling import polls
 from conformance.sse import Event, Role, normal_id
 from conformance.suites.backend.orders import (
     ENTITY_TYPES,
     MIXED,
+    UNDER_WAY,
     Fate,
     Order,
     links_to,
     order_of,
     require_on_the_list,
     still_new,
+    with_held,
 )
 from conformance.suites.backend.upkeep import few, path_of
 
@@ -315,15 +316,6 @@ def test_stream_goes_on_after_an_error(media: Media, name: str) -> None:
 # --- SSE-08: while the work goes on ----------------------------------------------------------------------------------
 
 
-def with_held(site: Site, count: int, held: int) -> list[PageImage]:
-    """Images of which one is not answered before it is released; a HEAD for it is, as it fetches nothing."""
-    images = []
-    for number in range(count):
-        whole = answers.image(picture(f"{site.key} {number}"))
-        images.append(site.image(None, answers.held(whole), head=whole) if number == held else site.image())
-    return images
-
-
 @pytest.mark.clause("SSE-08")
 def test_events_arrive_while_the_work_goes_on(media: Media) -> None:
     """The first event is there before the last image is."""
@@ -368,10 +360,6 @@ def _next(arrived: queue.SimpleQueue[Event]) -> Event | None:
 
 
 # --- SSE-09: a client that goes away ---------------------------------------------------------------------------------
-
-
-UNDER_WAY = (409, 423, 503)
-"""What a target may answer while an import that nobody reads any more is still at work on the same."""
 
 
 def told_at_last(media: Media, entity: Entity, page: str, orders: Sequence[Mapping[str, Any]]) -> Told:

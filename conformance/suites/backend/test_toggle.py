@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from conformance.backend import Backend, Gallery, Link
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.media import KINDS, Media, image_order
+from conformance.plugin import Run
 from conformance.states import where_given
 from conformance.strategies import NO_BOOLEAN, Sizes, sizes
 from conformance.suites.backend.orders import can_import, deleted_with_its_link, seed_of
+from conformance.suites.backend.together import ROUNDS, THREADS, at_once, threads
 
 # --- TOG-01: the endpoint --------------------------------------------------------------------------------------------
 
@@ -620,7 +623,7 @@ def test_link_of_a_season_is_refused(media: Media) -> None:
 
 @pytest.mark.clause("TOG-07")
 def test_link_that_is_gone_is_refused(media: Media) -> None:
-    """A link that was toggled, and was then deleted with its asset, is an unknown one."""
+    """A link that was toggled, and was then deleted with its asset, is an unknown one, also once there is another."""
     if not can_import(media):
         return  # other tests show what can be seen here
     site = media.site()
@@ -630,9 +633,14 @@ def test_link_that_is_gone_is_refused(media: Media) -> None:
         asset = media.stored(person, page, image.url)
         if (toggle := seed_of(media, person)) is None:
             return
+        toggled = {row["id"] for row in media.tables.links_to([person.entity_id])}
         deleted_with_its_link(media, person, asset)
+        expect.client_error(media.backend.client.send(toggle.request), what="a toggle of a link that is gone")
+        media.stored(person, page, image.url)
+        if toggled & {row["id"] for row in media.tables.links_to([person.entity_id])}:
+            return  # the same photo has the same link whenever it is imported
         exchange = media.backend.client.send(toggle.request)
-    expect.client_error(exchange, what="a toggle of a link that is gone")
+    expect.client_error(exchange, what="a toggle of a link that is gone, of a photo that was imported anew")
 
 
 MALFORMED_IDS = {
@@ -694,6 +702,34 @@ def test_storage_failure_is_told_and_keeps_the_flag(backend: Backend, value: boo
         after = backend.snapshot(person.person_id)
         for seen in (during, after):
             expect.unchanged(before, seen, what="a toggle that could not be stored", exchange=exchange)
+
+
+def _with_owner(person: Gallery) -> list[tuple[str, str]]:
+    return [(person.person_id, link.link_id) for link in person.links]
+
+
+@pytest.mark.clause("TOG-10")
+def test_storage_failure_is_told_while_others_are_stored(backend: Backend, run: Run) -> None:
+    """When storage fails for one person, no toggle of theirs is a success, whoever else's is stored meanwhile."""
+    backend.require_toggles()
+    with (
+        backend.gallery(unseeded=THREADS // 2) as failing,
+        backend.gallery(unseeded=THREADS // 2) as sound,
+        threads(backend) as backends,
+        failing_storage(backend, failing),
+    ):
+        links = [each for pair in zip(_with_owner(failing), _with_owner(sound), strict=True) for each in pair]
+        for _ in range(ROUNDS[run.profile] // 2):
+            jobs = [partial(each.toggle, *link, True) for each, link in zip(backends, links, strict=True)]
+            for exchange in at_once(jobs)[::2]:
+                # a 4xx may be of a limit or a lock
+                if exchange.status < 400:
+                    raise Violation(
+                        f"a toggle that could not be stored, among others, was answered {exchange.outcome()}",
+                        expected="a 5xx",
+                        actual=exchange.outcome(),
+                        exchange=exchange,
+                    )
 
 
 @pytest.mark.clause("TOG-10")

@@ -88,6 +88,16 @@ def test_the_first_call_asks_for_seeds(screenalytics: Screenalytics) -> None:
                     checks.follows(seen, person, "FALL-01")
 
 
+@pytest.mark.clause("FALL-01")
+def test_the_first_call_after_a_failure_asks_for_seeds(screenalytics: Screenalytics) -> None:
+    """The same in a rerun for a person whose fallback failed."""
+    with screenalytics.episode(screenalytics.fallback_fails(FAILURES["503"])) as episode:
+        screenalytics.run(episode)
+        seen, person = screenalytics.run(episode), episode.people[0]
+        if seen.photos(person):
+            checks.follows(seen, person, "FALL-01")
+
+
 @pytest.mark.clause("FALL-11")
 def test_every_call_says_seed_only(screenalytics: Screenalytics) -> None:
     """`seed_only` is always explicit, as `true` or `false`, also where a later page is asked for."""
@@ -145,6 +155,13 @@ def slow_seeds(screenalytics: Screenalytics) -> Offer:
     return Offer(offer.album, tuple(answers.slow(answer, 0.2) for answer in offer.seeds), offer.every)
 
 
+def seeds_in_chunks(screenalytics: Screenalytics) -> Offer:
+    """A person whose lists come without a Content-Length."""
+    offer = screenalytics.seeded(2)
+    seeds, every = (tuple(map(answers.without_length, each)) for each in (offer.seeds, offer.every))
+    return replace(offer, seeds=seeds, every=every)
+
+
 @pytest.mark.clause("FALL-02")
 @pytest.mark.parametrize(
     "make",
@@ -153,6 +170,7 @@ def slow_seeds(screenalytics: Screenalytics) -> Offer:
         pytest.param(lambda target: target.seeded(target.import_limit), id="as many as the limit"),
         pytest.param(lambda target: target.seeded(target.import_limit + 3), id="more than the limit"),
         pytest.param(slow_seeds, id="slow"),
+        pytest.param(seeds_in_chunks, id="in chunks"),
         pytest.param(without_served_url, id="rows without served_url"),
         pytest.param(without_members, id="rows without any member"),
     ],

@@ -1,0 +1,51 @@
+"""Requests that are under way together, over connections of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from typing import TypeVar
+
+from conformance.backend import Backend
+from conformance.media import Media
+
+T = TypeVar("T")
+
+THREADS = 6
+ROUNDS = {"quick": 4, "default": 8, "thorough": 60}
+
+
+@contextmanager
+def threads(backend: Backend) -> Iterator[list[Backend]]:
+    """Connections of their own to the same backend."""
+    backends = [backend.another() for _ in range(THREADS)]
+    try:
+        yield backends
+    finally:
+        for each in backends:
+            each.client.close()
+
+
+@contextmanager
+def connections(media: Media, count: int) -> Iterator[list[Media]]:
+    """Connections of their own to the same backend, for its media workflow."""
+    each = [media.another() for _ in range(count)]
+    try:
+        yield each
+    finally:
+        for one in each:
+            one.backend.client.close()
+
+
+def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """Runs the jobs on threads that start together; the first error of any is raised."""
+    barrier = Barrier(len(jobs))
+
+    def start(job: Callable[[], T]) -> T:
+        barrier.wait()
+        return job()
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result() for future in [pool.submit(start, job) for job in jobs]]

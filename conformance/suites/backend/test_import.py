@@ -429,17 +429,17 @@ def test_toggle_during_an_import_stays(media: Media) -> None:
     image = site.image()
     page = site.page([image])
     (another,) = with_held(site, 1, held=0)
-    with media.person() as person, connections(media, 1) as (other,), ThreadPoolExecutor(1) as meanwhile:
+    with media.person() as person, connections(media, 2) as (importer, admin), ThreadPoolExecutor(2) as meanwhile:
         media.stored(person, page, image.url)
-        with media.import_stream(person, page, [image_order(another.url)]) as stream:
-            try:
-                site.fetches(another.url, method="GET", at_least=1, within_s=BACKGROUND_S)
-                toggling = meanwhile.submit(seed_of, other, person)
-                # an import may keep a toggle waiting
-                wait([toggling], timeout=1)
-            finally:
-                site.origin.release(another.url)
-            stream.told()
+        importing = meanwhile.submit(importer.told, person, page, [image_order(another.url)])
+        try:
+            site.fetches(another.url, method="GET", at_least=1, within_s=BACKGROUND_S)
+            toggling = meanwhile.submit(seed_of, admin, person)
+            # an import may keep a toggle waiting
+            wait([toggling], timeout=1)
+        finally:
+            site.origin.release(another.url)
+        importing.result()
         if (exchange := toggling.result()) is not None and not seeds_of(media, person):
             raise Violation("a toggle during an import did not last", expected=True, actual=False, exchange=exchange)
 

@@ -395,6 +395,18 @@ def is_signed_toggle(app: App, call: Call, photo: Photo, value: bool) -> Iterato
         yield f"{SECRET_HEADER} is not the internal secret"
 
 
+def received_as_signed(app: App, calls: Sequence[Call], photo: Photo, value: bool, exchange: Exchange) -> None:
+    """Each call that the backend received is the contract's signed toggle."""
+    for call in calls:
+        if problems := list(is_signed_toggle(app, call, photo, value)):
+            raise Violation(
+                f"the backend did not receive the contract's toggle: {'; '.join(problems)}",
+                expected=f'PATCH {photo.path} {{"facebank_seed": {json.dumps(value)}}}, signed',
+                actual=_whole(call),
+                exchange=exchange,
+            )
+
+
 BROWSERS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "plain": lambda value: {},
     "with a query": lambda value: {"query": "?force=true&facebank_seed=maybe"},
@@ -414,14 +426,7 @@ def test_backend_receives_the_signed_toggle(app: App, browser: Callable[[bool], 
     """Exactly PATCH, the contract's path, the body with its one member, and both credentials."""
     photo = app.photo()
     exchange = app.toggle(photo, value, **browser(value))
-    for call in received_something(app, photo, exchange):
-        if problems := list(is_signed_toggle(app, call, photo, value)):
-            raise Violation(
-                f"the backend did not receive the contract's toggle: {'; '.join(problems)}",
-                expected=f'PATCH {photo.path} {{"facebank_seed": {json.dumps(value)}}}, signed',
-                actual=_whole(call),
-                exchange=exchange,
-            )
+    received_as_signed(app, received_something(app, photo, exchange), photo, value, exchange)
 
 
 @pytest.mark.clause("PRX-03")
@@ -441,14 +446,7 @@ def test_backend_that_fails_receives_the_signed_toggle_alone(app: App, failure: 
     app.require_toggles()
     photo = app.photo(failure(), answers.toggled())
     exchange = app.toggle(photo)
-    for call in app.received(photo.person_id, photo.link_id):
-        if problems := list(is_signed_toggle(app, call, photo, True)):
-            raise Violation(
-                f"the backend, which failed, did not receive the contract's toggle: {'; '.join(problems)}",
-                expected=f'PATCH {photo.path} {{"facebank_seed": true}}, signed',
-                actual=_whole(call),
-                exchange=exchange,
-            )
+    received_as_signed(app, app.received(photo.person_id, photo.link_id), photo, True, exchange)
 
 
 @pytest.mark.clause("PRX-03")
@@ -467,14 +465,7 @@ def test_backend_receives_the_signed_toggle_among_other_calls(app: App) -> None:
     ]
     exchanges = app.at_once(jobs)[::2]
     for photo, exchange in zip(photos, exchanges, strict=True):
-        for call in app.lab.calls(photo.link_id):
-            if problems := list(is_signed_toggle(app, call, photo, True)):
-                raise Violation(
-                    f"among other calls, the backend did not receive the contract's toggle: {'; '.join(problems)}",
-                    expected=f'PATCH {photo.path} {{"facebank_seed": true}}, signed',
-                    actual=_whole(call),
-                    exchange=exchange,
-                )
+        received_as_signed(app, app.lab.calls(photo.link_id), photo, True, exchange)
 
 
 def _whole(call: Call) -> str:

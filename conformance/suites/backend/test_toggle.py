@@ -410,9 +410,11 @@ def test_toggle_of_a_photo_that_is_linked_twice(backend: Backend) -> None:
         person_id, other = str(values["person_id"]), str(values["other_link_id"])
         link = Link(str(values["link_id"]), str(values["served_url"]), False)
         before = as_stored(backend, other)
+        # a list that shows it more often than it has links is PHO-08's
+        tells = backend.listing(person_id, seed_only=False).urls.count(link.served_url) <= 2
         exchange = backend.set_flag(person_id, link, True)
         after, seeds = as_stored(backend, other), backend.listing(person_id, seed_only=True)
-        if after != before or seeds.urls.count(link.served_url) > 1:
+        if after != before or (tells and seeds.urls.count(link.served_url) > 1):
             raise Violation(
                 "a toggle of a photo reached another link of it",
                 expected=[link.served_url, *before],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -557,7 +558,7 @@ class SharedSeedIsOnePersons(_AlsoStores):
     """
 
 
-@rogue(breaks=["TOG-06"])
+@rogue(breaks=["TOG-06", "TOG-09"])
 class NewSeedIsPrimary(_AlsoStores):
     """Makes a new seed the primary photo."""
 
@@ -993,7 +994,7 @@ class FailureInOnePlace(Backend):
             self.failure = error
         else:
             self.failure = None
-        await connection.execute("select")  # what became of it is written down
+        await asyncio.sleep(0.05)  # what became of it is written down
         if self.failure is not None:
             raise self.failure
         return flag

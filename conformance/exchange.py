@@ -135,9 +135,14 @@ class Exchange:
             if self.failure in NOT_REACHED:
                 raise NotVerified(problem)
             raise TargetBroken(problem, self)
-        if self.response.status == 429:
+        if self.is_limited:
             raise NotVerified(f"{self.request.method} {self.request.url}: 429, the target limits the rate")
         return self.response
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the target limits the rate (429): no answer to what was asked."""
+        return self.response is not None and self.response.status == 429
 
     def outcome(self) -> str:
         """What came, in a few words: `403 Forbidden`, or why there is no answer."""

@@ -817,7 +817,7 @@ def test_busy_backend_is_told(app: App, action: str) -> None:
     """A 429 of the backend is no 2xx; where it is handed on it can't be told from one of the app's own."""
     asset_id = asset(app, answers.status(429))
     exchange = app.act(asset_id, action)
-    if exchange.response is None or exchange.response.status != 429:
+    if not exchange.is_limited:
         reached_the_backend(app, asset_id, action, exchange)
         says_so(no_success(exchange, action, because="the backend answers 429"), action, because="the backend is busy")
 
@@ -851,7 +851,7 @@ def test_failure_is_told_to_everybody_who_asked(app: App, action: str) -> None:
         app.lab.release(asset_id)
 
     for exchange in app.at_once([lambda other: other.act(asset_id, action), second], let_go):
-        if exchange.response is not None and exchange.response.status != 429:
+        if not exchange.is_limited:
             says_so(
                 no_success(exchange, action, because="the backend answers 502"), action, because="the backend fails"
             )

@@ -975,7 +975,7 @@ class SwitchingOnIsExclusive(_ReachesFurther):
         return "false"
 
 
-@rogue(breaks=["TOG-06", "TOG-09", "TOG-10", "PHO-03"])
+@rogue(breaks=["TOG-06", "TOG-09", "PHO-03"])
 class PrimaryToggledAlong(_ReachesFurther):
     """Gives the primary photo the same flag."""
 

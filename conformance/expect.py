@@ -14,6 +14,8 @@ from conformance.core_tables import texts
 from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange, Failure
 
+SUCCESS = range(200, 300)
+
 
 def status(
     exchange: Exchange, allowed: Collection[int], *, clause: str | None = None, what: str = "the request"
@@ -24,7 +26,7 @@ def status(
         raise Violation(
             f"{what} was answered {exchange.outcome()}",
             clause=clause,
-            expected=" or ".join(map(str, sorted(allowed))),
+            expected="a 2xx" if allowed == SUCCESS else " or ".join(map(str, sorted(allowed))),
             actual=exchange.outcome(),
             exchange=exchange,
         )

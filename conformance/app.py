@@ -228,6 +228,27 @@ class App(Browser):
                 meanwhile()
             return [each.result() for each in running]
 
+    def while_held(self, marker: str, first: Callable[[App], T], second: Callable[[App], T]) -> list[T]:
+        """What comes of both where the second is sent while the backend holds its answer to the first.
+
+        The answer is let go of once the backend has both: who waits for the first, or refuses the second, never sends
+        it before.
+        """
+
+        def arrived() -> None:
+            self.lab.calls(marker, at_least=1, within_s=self.timeout_s / 2)
+
+        def after_the_first(other: App) -> T:
+            arrived()
+            return second(other)
+
+        def let_go() -> None:
+            arrived()
+            self.lab.calls(marker, at_least=2, within_s=0.5)
+            self.lab.release(marker)
+
+        return self.at_once([first, after_the_first], let_go)
+
     def photo(self, *given: Answer) -> Photo:
         """A fresh photo, for whose toggles the backend answers so; as the contract says where nothing is given."""
         photo = fresh_photo()

@@ -43,19 +43,8 @@ class Database:
         """The rows of a query; raises NotVerified where it can't be reached, lacks the table or hides rows."""
         was_connected = self._connection is not None
         try:
-            if self._connection is None:
-                # the client binds the parameters: nothing is prepared, and a transaction is one round trip
-                self._connection = psycopg.connect(
-                    self._url,
-                    autocommit=True,
-                    connect_timeout=5,
-                    row_factory=dict_row,
-                    cursor_factory=psycopg.ClientCursor[dict[str, Any]],
-                )
-                (found,) = self._connection.execute(_IS_BLIND).fetchall()
-                # rows that a policy hides would look as if they had never been written: an error instead
-                self._begin = "begin read only; " + ("set local row_security = off; " if found["is_blind"] else "")
-            cursor = self._connection.execute(f"{self._begin}{query}; commit".encode(), parameters)
+            connection = self._connected()
+            cursor = connection.execute(f"{self._begin}{query}; commit".encode(), parameters)
             while cursor.description is None and cursor.nextset():
                 pass
             return cursor.fetchall()
@@ -67,6 +56,21 @@ class Database:
                 return self.rows(query, **parameters)
             first_line = str(error).strip().splitlines()[:1]
             raise NotVerified(f"{self._key}: {first_line[0] if first_line else type(error).__name__}") from None
+
+    def _connected(self) -> psycopg.Connection[dict[str, Any]]:
+        if self._connection is None:
+            # the client binds the parameters: nothing is prepared, and a transaction is one round trip
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=5,
+                row_factory=dict_row,
+                cursor_factory=psycopg.ClientCursor[dict[str, Any]],
+            )
+            (found,) = self._connection.execute(_IS_BLIND).fetchall()
+            # rows that a policy hides would look as if they had never been written: an error instead
+            self._begin = "begin read only; " + ("set local row_security = off; " if found["is_blind"] else "")
+        return self._connection
 
     def close(self) -> None:
         """Closes the connection, if one was opened."""

@@ -15,6 +15,7 @@ from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange, Failure
 
 SUCCESS = range(200, 300)
+"""Any 2xx."""
 
 
 def status(

@@ -469,10 +469,10 @@ class Media:
         """Closes the connections."""
         self.tables.close()
 
-    def another(self) -> Media:
-        """The same over a connection of its own to the backend, for another thread."""
+    def over(self, backend: Backend) -> Media:
+        """The same over another connection to the backend, for another thread."""
         other = copy(self)
-        other.backend = self.backend.another()
+        other.backend = backend
         return other
 
     # --- pages ---

@@ -12,7 +12,7 @@ import html
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, LiteralString
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -942,44 +942,45 @@ class OldLinksLeadToTheNew(Backend):
         return await super().find_link(connection, link_id)
 
 
+class _RefusalInOnePlace(Backend):
+    """Keeps in one place for all calls whether the caller was refused, and looks there a moment later."""
+
+    async def let_in(self, request: Request, authorize: Callable[[Request], object]) -> None:
+        self.refused: HTTPException | None = None
+        try:
+            authorize(request)
+        except HTTPException as refused:
+            self.refused = refused
+        async with self.pool.connection() as connection:
+            await connection.execute("select")  # who calls is written down
+        if self.refused is not None:
+            raise self.refused
+        request.scope["let in"] = True
+
+
 @rogue(breaks=["AUTH-11"])
-class ReaderInOnePlace(Backend):
+class ReaderInOnePlace(_RefusalInOnePlace):
     """Keeps in one place for all photos calls whether the caller was refused, and looks there a moment later."""
 
     async def photos(self, request: Request, person_id: str) -> Response:
-        self.refused: HTTPException | None = None
-        try:
-            super().authorize_reader(request)
-        except HTTPException as refused:
-            self.refused = refused
-        async with self.pool.connection() as connection:
-            await connection.execute("select")  # who calls is written down
+        await self.let_in(request, super().authorize_reader)
         return await super().photos(request, person_id)
 
     def authorize_reader(self, request: Request) -> None:
-        if self.refused is not None:
-            raise self.refused
+        if not request.scope.get("let in"):
+            super().authorize_reader(request)
 
 
 @rogue(breaks=["AUTH-12"])
-class PreviewerInOnePlace(Backend):
+class PreviewerInOnePlace(_RefusalInOnePlace):
     """Keeps in one place for all previews whether the caller was refused, and looks there a moment later."""
 
     async def preview(self, request: Request) -> Response:
-        self.refused: HTTPException | None = None
-        try:
-            super().authorize_media(request)
-        except HTTPException as refused:
-            self.refused = refused
-        async with self.pool.connection() as connection:
-            await connection.execute("select")  # who calls is written down
-        if self.refused is not None:
-            raise self.refused
-        request.scope["looked_at"] = True
+        await self.let_in(request, super().authorize_media)
         return await super().preview(request)
 
     def authorize_media(self, request: Request) -> Mapping[str, Any]:
-        return {} if request.scope.get("looked_at") else super().authorize_media(request)
+        return {} if request.scope.get("let in") else super().authorize_media(request)
 
 
 @rogue(breaks=["TOG-10"])

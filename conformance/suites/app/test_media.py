@@ -839,18 +839,8 @@ def test_failure_is_told_to_everybody_who_asked(app: App, action: str) -> None:
     """Whoever asks for what is under way is told of its failure too, or is refused."""
     app.require_toggles()
     asset_id = asset(app, answers.held(answers.status(502)))
-
-    def second(other: App) -> Exchange:
-        app.lab.calls(asset_id, at_least=1, within_s=app.timeout_s / 2)
-        return other.act(asset_id, action)
-
-    def let_go() -> None:
-        app.lab.calls(asset_id, at_least=1, within_s=app.timeout_s / 2)
-        # who waits for the first, or refuses the second, never sends it
-        app.lab.calls(asset_id, at_least=2, within_s=0.3)
-        app.lab.release(asset_id)
-
-    for exchange in app.at_once([lambda other: other.act(asset_id, action), second], let_go):
+    ask = partial(App.act, asset_id=asset_id, action=action)
+    for exchange in app.while_held(asset_id, ask, ask):
         if not exchange.is_limited:
             says_so(
                 no_success(exchange, action, because="the backend answers 502"), action, because="the backend fails"

@@ -156,18 +156,7 @@ def test_toggle_of_a_link_that_is_being_toggled(app: App) -> None:
     """ON while the OFF is under way is another toggle: where it is answered 200, it is answered ON, and was sent."""
     app.require_toggles()
     photo = app.photo(answers.held(answers.toggled()))
-
-    def second(other: App) -> Exchange:
-        app.lab.calls(photo.link_id, at_least=1, within_s=app.timeout_s / 2)
-        return other.toggle(photo, True)
-
-    def let_go() -> None:
-        app.lab.calls(photo.link_id, at_least=1, within_s=app.timeout_s / 2)
-        # who waits for the first, or refuses the second, never sends it before
-        app.lab.calls(photo.link_id, at_least=2, within_s=0.5)
-        app.lab.release(photo.link_id)
-
-    both = app.at_once([lambda other: other.toggle(photo, False), second], let_go)
+    both = app.while_held(photo.link_id, *(partial(App.toggle, photo=photo, value=value) for value in (False, True)))
     sent = [parsed(call.body) for call in app.received(photo.link_id)]
     for value, exchange in zip((False, True), both, strict=True):
         answer: Any = parsed(exchange.answer.text) if exchange.status == 200 else None

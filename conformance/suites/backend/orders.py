@@ -20,7 +20,7 @@ from conformance.suites.backend.upkeep import excluding
 ENTITY_TYPES = ("season", "show", "person")
 
 UNDER_WAY = (409, 423, 503)
-"""What a target may answer while an import that nobody reads any more is still at work on the same."""
+"""What a target may answer while another request is at work on the same, also one that nobody waits for any more."""
 
 
 @contextmanager

@@ -480,6 +480,15 @@ def article(site: Site, name: str, images: Sequence[PageImage], published: datet
     return Article(page, tuple(images), text)
 
 
+def articles(site: Site, chance: random.Random, names: str, count: int) -> list[Article]:
+    """Articles of different days with a photo each, of numbered names."""
+    first = some_day(chance)
+    return [
+        article(site, names.format(days), photos(site, chance, 1), first + datetime.timedelta(days))
+        for days in range(0, 500 * count, 500)
+    ]
+
+
 def imported_as_stated(
     media: Media, tables: CoreTables, season: Entity, given: Article, image: PageImage, found: Candidate, clause: str
 ) -> None:
@@ -551,12 +560,8 @@ def test_pages_that_differ_in_their_query_are_others(
 ) -> None:
     """After previews of several pages each import has what its own says."""
     site = media.site()
-    first = some_day(chance)
     with media.show() as show:
-        given = [
-            article(site, f"article.html?id={days}", photos(site, chance, 1), first + datetime.timedelta(days))
-            for days in (0, 500)
-        ]
+        given = articles(site, chance, "article.html?id={}", 2)
         previews = [media.previewed(each.page, show.season) for each in given]
         for each, preview in zip(given, previews, strict=True):
             (image,) = each.images
@@ -569,12 +574,8 @@ def test_imports_at_once_have_each_their_own_page(
 ) -> None:
     """The same of imports that are under way together."""
     site = media.site()
-    first = some_day(chance)
     with media.show() as show, connections(media, 3) as each:
-        given = [
-            article(site, f"article-{days}.html", photos(site, chance, 1), first + datetime.timedelta(days))
-            for days in (0, 500, 1000)
-        ]
+        given = articles(site, chance, "article-{}.html", 3)
         previews = [media.previewed(one.page, show.season) for one in given]
         found = [candidate(preview, one.images[0].url) for preview, one in zip(previews, given, strict=True)]
         jobs = [

@@ -309,7 +309,7 @@ def test_deletes_at_once_remove_each_its_asset(media: Media) -> None:
         deleted = dict(zip(assets, where_not_limited(jobs), strict=True))
         left = still_new(media, order.page, order.urls)
     for url, exchange in deleted.items():
-        if exchange is not None and 200 <= exchange.status < 300 and url in left:
+        if exchange is not None and exchange.status in expect.SUCCESS and url in left:
             raise Violation(
                 "an asset is still there that was deleted while others were",
                 expected=f"no asset of {url}",

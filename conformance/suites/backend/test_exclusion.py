@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from conformance import expect
 from conformance.core_tables import CoreTables
 from conformance.errors import NotVerified, PremiseBroken, Violation
 from conformance.exchange import Exchange
@@ -339,7 +340,7 @@ def test_what_was_a_duplicate_can_be_imported_again(media: Media) -> None:
         if (
             final.status == "duplicate"
             and final.media_asset_id is not None
-            and media.delete(final.media_asset_id, exclude=False).status in range(200, 300)
+            and media.delete(final.media_asset_id, exclude=False).status in expect.SUCCESS
         ):
             raise PremiseBroken(
                 "DEL-01",

@@ -21,9 +21,9 @@ ROUNDS = {"quick": 4, "default": 8, "thorough": 60}
 
 
 @contextmanager
-def threads(backend: Backend) -> Iterator[list[Backend]]:
+def threads(backend: Backend, count: int = THREADS) -> Iterator[list[Backend]]:
     """Connections of their own to the same backend."""
-    backends = [backend.another() for _ in range(THREADS)]
+    backends = [backend.another() for _ in range(count)]
     try:
         yield backends
     finally:
@@ -33,13 +33,9 @@ def threads(backend: Backend) -> Iterator[list[Backend]]:
 
 @contextmanager
 def connections(media: Media, count: int) -> Iterator[list[Media]]:
-    """Connections of their own to the same backend, for its media workflow."""
-    each = [media.another() for _ in range(count)]
-    try:
-        yield each
-    finally:
-        for one in each:
-            one.backend.client.close()
+    """The same for its media workflow."""
+    with threads(media.backend, count) as backends:
+        yield [media.over(backend) for backend in backends]
 
 
 def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:

@@ -27,10 +27,17 @@ def status(
         raise Violation(
             f"{what} was answered {exchange.outcome()}",
             clause=clause,
-            expected="a 2xx" if allowed == SUCCESS else " or ".join(map(str, sorted(allowed))),
+            expected=_in_words(allowed),
             actual=exchange.outcome(),
             exchange=exchange,
         )
+
+
+def _in_words(statuses: Collection[int]) -> str:
+    """Statuses, a whole class of them as `a 4xx`."""
+    classes = [n for n in range(1, 6) if set(statuses).issuperset(range(100 * n, 100 * n + 100))]
+    single = sorted(status for status in statuses if status // 100 not in classes)
+    return " or ".join([*map(str, single), *(f"a {n}xx" for n in classes)])
 
 
 def client_error(

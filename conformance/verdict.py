@@ -199,8 +199,10 @@ def _judge_clause(clause: Clause, results: Sequence[Result], selected: bool) -> 
         reasons = [result.reason for result in results if result.verdict is verdict]
         if reasons:
             distinct = list(dict.fromkeys(reason for reason in reasons if reason))
-            more = f" (and {len(distinct) - 1} more)" if len(distinct) > 1 else ""
-            return ClauseVerdict(clause, verdict, f"{distinct[0]}{more}" if distinct else None, tuple(results))
+            # whoever sets one key and runs again should not be told of the next
+            told = [reason for reason in distinct if reason.endswith(" is not set")] or distinct[:1]
+            more = f" (and {len(distinct) - len(told)} more)" if len(distinct) > len(told) else ""
+            return ClauseVerdict(clause, verdict, "; ".join(told) + more if distinct else None, tuple(results))
     if selected:
         return ClauseVerdict(clause, Verdict.NOT_VERIFIED, "no test of this clause ran")
     return ClauseVerdict(clause, Verdict.NOT_SELECTED)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import pytest
 
 from conformance import expect
+from conformance.errors import Violation
 from conformance.exchange import Exchange, Request, Response
 
 
@@ -51,3 +53,19 @@ def test_a_message_is_found(body: str) -> None:
 )
 def test_what_says_nothing_is_no_message(body: str) -> None:
     assert not expect.has_message(answered(body))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "told"),
+    [
+        ((401,), "401"),
+        ((403, 401), "401 or 403"),
+        (range(200, 300), "a 2xx"),
+        (frozenset(range(400, 500)), "a 4xx"),
+        ([424, *range(500, 600), 200], "200 or 424 or a 5xx"),
+    ],
+)
+def test_expected_statuses_are_told_in_short(allowed: Collection[int], told: str) -> None:
+    with pytest.raises(Violation) as violated:
+        expect.status(Exchange(Request("GET", "http://a.invalid"), Response(301, (), b""), None, 0.0, 1.0), allowed)
+    assert violated.value.expected == told

@@ -192,3 +192,13 @@ def test_every_command_is_tried() -> None:
     """A command that no test above knows fails here."""
     known = ("make ", *(f"trr-conformance {name}" for name in ("run", "states", "drift", "trace")), "pytest smoke")
     assert [command for command in COMMANDS if not command.startswith(known)] == []
+
+
+def test_every_provider_state_is_told() -> None:
+    """The table has the states that the suites ask for, and no others."""
+    asked = {
+        state
+        for file in (ROOT / "conformance").rglob("*.py")
+        for state in re.findall(r'\bgiven\(\s*"([a-z ]+)"', file.read_text(encoding="utf-8"))
+    }
+    assert set(re.findall(r"^\| (?:backend|app|screenalytics) \| `([a-z ]+)` \|", README, re.MULTILINE)) == asked

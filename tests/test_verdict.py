@@ -78,6 +78,12 @@ def test_the_reason_is_the_first_and_how_many_more() -> None:
     assert len(verdict.results) == 4
 
 
+def test_every_key_that_is_missing_is_told() -> None:
+    reasons = ("credentials.jwt_secret is not set", "429", "purge is not set", "purge is not set")
+    (verdict, *_) = judged(*(result(Verdict.NOT_VERIFIED, reason=reason) for reason in reasons)).clauses
+    assert verdict.reason == "credentials.jwt_secret is not set; purge is not set (and 1 more)"
+
+
 def test_a_passed_clause_has_no_reason() -> None:
     assert judged(result(Verdict.PASSED)).clauses[0].reason is None
 

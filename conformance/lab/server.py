@@ -234,7 +234,7 @@ class _Connection:
         stated = answer.size if answer.stated is None else answer.stated
         length = max(0, min(answer.size, stated) - answer.missing) if with_body else 0
         whole = not with_body or (length == stated and answer.end in ("whole", "hold"))
-        self._send(self._head(answer, stated, keep_alive=whole))
+        self._send(self._head(answer, stated))
         await self._writer.drain()
         for gate, data in _pieces(answer, length) if with_body else ():
             if gate is not None:
@@ -251,7 +251,7 @@ class _Connection:
         await self._writer.drain()
         return whole
 
-    def _head(self, answer: Answer, stated: int, *, keep_alive: bool) -> h11.Response:
+    def _head(self, answer: Answer, stated: int) -> h11.Response:
         headers = list(answer.headers)
         bodiless = answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
         # HTTP/1.0 has no chunks: without a length the end of the connection would be the body's
@@ -259,8 +259,8 @@ class _Connection:
             headers.append(("Transfer-Encoding", "chunked"))
         elif not bodiless:
             headers.append(("Content-Length", str(stated)))
-        if not keep_alive:
-            headers.append(("Connection", "close"))
+        # no `Connection: close` before a body that breaks off: nobody foretells that, and where it is foretold some
+        # clients, such as Node's fetch, take the chunks that came for a whole body
         try:
             phrase = HTTPStatus(answer.status).phrase
         except ValueError:

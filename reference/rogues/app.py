@@ -2185,3 +2185,26 @@ class StatusOfTheLatestCall(App):
         await asyncio.sleep(0.01)
         response.status_code = self.status
         return response
+
+
+@rogue(breaks=["PRX-02"])
+class CookiesAreTrusted(App):
+    """Looks only those up in the allowlist who bring a token: a cookie is set on the admins' own login page."""
+
+    def authorize(self, request: Request) -> None:
+        token = self.session_token(request)
+        if token is None or "authorization" in request.headers or self.verify_session(token) is None:
+            super().authorize(request)
+
+
+@rogue(breaks=["PRX-08"])
+class OddRefusalShowsTheRequest(App):
+    """Tells what was asked where a refusal of the backend is not JSON."""
+
+    def error_message(self, response: httpx.Response) -> str:
+        try:
+            response.json()
+        except ValueError:
+            request = response.request
+            return f"{request.method} {request.url.path} {dict(request.headers)} was answered {response.status_code}"
+        return super().error_message(response)

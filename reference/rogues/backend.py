@@ -8,6 +8,7 @@ import datetime
 import hmac
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
@@ -1098,6 +1099,26 @@ class GalleryReadModifiedWritten(Backend):
             (json.dumps(flags),),
         )
         return await super().store_flag(connection, link, flag)
+
+
+@rogue(breaks=["TOG-09"])
+class RefusedAfterItIsStored(Backend):
+    """Stores a toggle, and then refuses it as another one of the gallery was under way."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.under_way: Counter[str] = Counter()
+
+    async def toggle(self, request: Request, person_id: str, link_id: str) -> Response:
+        is_alone = not self.under_way[person_id]
+        self.under_way[person_id] += 1
+        try:
+            response = await super().toggle(request, person_id, link_id)
+        finally:
+            self.under_way[person_id] -= 1
+        if not is_alone:
+            raise HTTPException(409, "Another toggle of this gallery is under way")
+        return response
 
 
 @rogue(breaks=["TOG-09", "TOG-03"])

@@ -146,6 +146,17 @@ class TeasersDateThePage(ModifiedIsPublished):
 
 
 @rogue(breaks=["PRE-02", "CAST-03"])
+class AnyPublishDateIsThePages(Backend):
+    """Takes the first `datePublished` in a page's JSON-LD for its own, which may be that of a comment on it."""
+
+    def published_at(self, document: Document) -> str | None:
+        for node in document.tree.css('script[type="application/ld+json"]'):
+            if stated := re.search(r'"datePublished"\s*:\s*"([^"]*)"', node.text() or ""):
+                return page.iso8601(stated[1])
+        return super().published_at(document)
+
+
+@rogue(breaks=["PRE-02", "CAST-03"])
 class LastModifiedIsPublished(Backend):
     """Takes the `Last-Modified` of a page that states no date for the day of its publication."""
 
@@ -240,6 +251,21 @@ class SizesWithoutTheQuery(_OtherSizes):
     ) -> Sequence[int | None]:
         known: dict[str, int | None] = {}
         return [known.setdefault(each["best_url"].partition("?")[0], each["bytes"]) for each in offered]
+
+
+@rogue(breaks=["PRE-03"])
+class SizesKeptWithoutTheQuery(Backend):
+    """Keeps sizes from one preview to the next by the address without its query, by which the origin scales images."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        super().__init__(settings, database_url)
+        self.lengths: dict[str, int | None] = {}
+
+    async def probe_size(self, url: str, deadline: float) -> int | None:
+        key = url.partition("?")[0]
+        if key not in self.lengths:
+            self.lengths[key] = await super().probe_size(url, deadline)
+        return self.lengths[key]
 
 
 @rogue(breaks=["PRE-03"])
@@ -489,6 +515,17 @@ class ToldAddressIsDecoded(Backend):
         return super().place(order, wanted, number) | {"url": unquote(wanted.url)}
 
 
+@rogue(breaks=["SSE-03"])
+class DuplicateToldByItsFirstAddress(Backend):
+    """Tells of a duplicate by the address that its asset was first imported from."""
+
+    def result(self, order: Order, wanted: Wanted, number: int, outcome: Outcome) -> Event:
+        name, data = super().result(order, wanted, number, outcome)
+        if outcome.status == "duplicate" and outcome.asset is not None:
+            return name, {**data, "url": outcome.asset.source_url}
+        return name, data
+
+
 class _KnowsWhereImagesEnded(Backend):
     """Notes the address at which each image was after its redirects."""
 
@@ -624,6 +661,28 @@ class PlainImportDropsPeople(Backend):
         order = await self.read_order(request)
         images = tuple(wanted if wanted.kind == "cast" else replace(wanted, person_ids=()) for wanted in order.images)
         return self.json([data async for _, data in self.events(replace(order, images=images))][-1])
+
+
+@rogue(breaks=["IMP-05"])
+class StreamNeedsTheSeasonsId(Backend):
+    """Does not take show and season number for a season where an import is streamed."""
+
+    async def import_stream(self, request: Request) -> Response:
+        self.authorize_media(request)
+        body = self.parse_object(await self.read_body(request))
+        if body.get("entity_type") in (None, "season") and body.get("season_id") is None:
+            raise HTTPException(422, "season_id is missing")
+        return await super().import_stream(request)
+
+
+@rogue(breaks=["IMP-05"])
+class StreamNeedsAnEntityType(Backend):
+    """Takes an import for one of a season where its type is left out, and a streamed one for malformed."""
+
+    async def import_stream(self, request: Request) -> Response:
+        self.authorize_media(request)
+        self.parse_entity_type(self.parse_object(await self.read_body(request)).get("entity_type"))
+        return await super().import_stream(request)
 
 
 @rogue(breaks=["IMP-06"])

@@ -304,6 +304,18 @@ class HeightIsEstimated(Backend):
 
 
 @rogue(breaks=["PRE-04"])
+class SidesAreScaled(Backend):
+    """Scales an image's true size to the one side that the markup gives, to fractions of a pixel."""
+
+    async def measure(self, image: Image, deadline: float) -> Size:
+        size = await super().measure(image, deadline)
+        if (image.width is None) == (image.height is None) or size.width is None or size.height is None:
+            return size
+        scale = image.width / size.width if image.width is not None else (image.height or 0) / size.height
+        return size._replace(width=size.width * scale, height=size.height * scale)  # type: ignore[arg-type]
+
+
+@rogue(breaks=["PRE-04"])
 class UnknownPixelsAreEmptyText(Backend):
     """Says an empty text where it does not know a width."""
 

@@ -1772,3 +1772,65 @@ class GoesOnWhereItFailed(Screenalytics):
         photos = await self.list_photos(person_id, False, limit)
         self.failed.discard(person_id)
         return photos
+
+
+@rogue(breaks=["FALL-01", "FALL-06"])
+class SeedlessShowGivenUp(Screenalytics):
+    """Asks nobody's seeds any more in an import in which three people had none."""
+
+    concurrency = 1
+    _seedless: ContextVar[list[str]] = ContextVar("seedless")
+
+    async def import_people(self, cast: Sequence[CastMember], limit: int) -> Sequence[Outcome]:
+        self._seedless.set([])
+        return await super().import_people(cast, limit)
+
+    async def choose_photos(self, person_id: str, limit: int) -> Photos:
+        seedless = self._seedless.get()
+        if len(seedless) >= 3:
+            return await self.list_photos(person_id, False, limit)
+        return await super().choose_photos(person_id, limit)
+
+    async def list_photos(self, person_id: str, seed_only: bool, limit: int) -> Photos:
+        photos = await super().list_photos(person_id, seed_only, limit)
+        if seed_only and photos.empty:
+            self._seedless.get().append(person_id)
+        return photos
+
+
+@rogue(breaks=["SYNC-03"])
+class PrimaryIsApproved(Screenalytics):
+    """Approves a person's primary photo as it is imported, as an admin has chosen it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.primaries: set[str] = set()
+
+    def address(self, row: Any) -> str | None:
+        address = super().address(row)
+        if address and row.get("is_primary"):
+            self.primaries.add(address)
+        return address
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        inserted = await super().store_images(connection, person_id, addresses)
+        await connection.execute(
+            "update face_bank_images set approved = true, approved_at = now()"
+            " where person_id = %s and source_url = any(%s::text[])",
+            (person_id, [address for address in addresses if address in self.primaries]),
+        )
+        return inserted
+
+
+@rogue(breaks=["SYNC-04"])
+class AsManyAreCompared(_Plain):
+    """Compares with the newest images of a person, as many as there are photos now."""
+
+    async def store_images(self, connection: Connection, person_id: str, addresses: Sequence[str]) -> int:
+        await connection.execute("select from person where person_id = %s for update", (person_id,))
+        cursor = await connection.execute(
+            "select source_url from face_bank_images where person_id = %s order by created_at desc limit %s",
+            (person_id, len(addresses)),
+        )
+        known = {address for (address,) in await cursor.fetchall()}
+        return await super().store_images(connection, person_id, [a for a in addresses if a not in known])

@@ -47,9 +47,9 @@ One server, and a table of freedoms (``PERSONALITIES``; those of the media workf
     they are done; lines end in all three ways in turn. Contexts have the alternative text too.
 ``opaque``
     Breaks no SHOULD. Tokens are random strings and not JWTs, so there is no ``jwt_secret`` and nothing to forge
-    or expire (AUTH-07). No storage-failure state (TOG-10). Previews read the head of each image with a GET, for its
-    dimensions too; imports send a HEAD first, and go on when nobody reads their stream, which is cut anywhere. A stream
-    that is refused says so in an event.
+    or expire (AUTH-07). A toggle is a 409 while another one of its link is under way. No storage-failure state
+    (TOG-10). Previews read the head of each image with a GET, for its dimensions too; imports send a HEAD first, and go
+    on when nobody reads their stream, which is cut anywhere. A stream that is refused says so in an event.
 """
 
 from __future__ import annotations
@@ -233,6 +233,7 @@ class Personality:
     coerces_body_booleans: bool = False
     upper_case_ids: bool = False
     more_toggle_members: bool = False
+    refuses_while_another_writes: bool = False
     fails_storage_on_demand: bool = True
     # Photos
     query_booleans: Mapping[str, bool] = field(default_factory=lambda: BOOLEANS)
@@ -421,6 +422,8 @@ PERSONALITIES: Mapping[str, Personality] = {
     ),
     "opaque": Personality(
         opaque_tokens=True,
+        max_delay_s=0.002,
+        refuses_while_another_writes=True,
         fails_storage_on_demand=False,
         statuses={Fault.BAD_ADDRESS: 400, Fault.NO_PAGE: 424, Fault.NO_HTML: 415},
         refuses_streams_with_events=True,
@@ -757,9 +760,13 @@ class Backend:
         if link.owner.id in self.store.failing:
             refuse(Fault.STORAGE_FAILED)
         self._pause()
-        with link.lock:
+        if not link.lock.acquire(blocking=not self.personality.refuses_while_another_writes):
+            refuse(Fault.UNDER_WAY)
+        try:
             self._pause()
             link.facebank_seed = value
+        finally:
+            link.lock.release()
         self._pause()
 
     # Photos

@@ -29,6 +29,7 @@ class Fault(Enum):
     OTHER_PERSONS_LINK = 409, "The link belongs to another person."
     NOT_A_GALLERY_LINK = 409, "The link is no person gallery image."
     UNKNOWN_PERSON = 404, "The person does not exist."
+    UNDER_WAY = 409, "Another toggle of the link is under way."
     STORAGE_FAILED = 502, "The flag could not be stored."
     BAD_PREVIEW = 422, "The body is no JSON object that names a page to preview."
     BAD_ADDRESS = 422, "The page's address is not http(s)."

@@ -232,6 +232,12 @@ def _beside_the_admin(as_cookie: bool) -> Callable[[App], Session]:
     return session
 
 
+def _user_elsewhere(app: App) -> Session:
+    """A person who is not allowlisted, with the token in the other place: no session to whoever does not look there."""
+    token = app.environment.credential("app_user_token")
+    return app.session(token, as_cookie=not app.environment.get("app_session_cookie"))
+
+
 INSIDERS = (
     ("X-Middleware-Subrequest", ":".join(["middleware"] * 5)),
     ("X-Middleware-Subrequest", ":".join(["src/middleware"] * 5)),
@@ -255,6 +261,7 @@ STRANGERS = (
     Stranger("empty cookie", lambda app: Session((("Cookie", "__session="),)), REFUSED),
     Stranger("tampered", _made_from_admin("tampered", _tampered), REFUSED),
     Stranger("unsigned", _made_from_admin("unsigned", _unsigned), REFUSED),
+    Stranger("not allowlisted, in the other place", _user_elsewhere, ANY_REFUSAL),
     Stranger("a cookie, and a tampered token", _beside_the_admin(True), ANY_REFUSAL),
     Stranger("a token, and a tampered cookie", _beside_the_admin(False), ANY_REFUSAL),
     Stranger("the service", _as_the_service, REFUSED),
@@ -775,6 +782,7 @@ MEDIA_ANSWERS: dict[str, Callable[[], Answer]] = {
     "refused with 403": partial(answers.status, 403),
     "failed with 500": partial(answers.status, 500),
     "not JSON from the backend": answers.not_json,
+    "refused with a web page": partial(answers.raw, BAD_GATEWAY, headers=answers.HTML, code=502),
     "redirected": partial(answers.redirect, code=307),
     "reset": answers.reset,
 }
@@ -816,6 +824,7 @@ SITUATIONS: dict[str, Callable[[App], Exchange]] = {
     "not JSON": lambda app: app.toggle(fresh_photo(), body=b"{"),
     **{f"refused with {code}": _answered(partial(answers.status, code)) for code in (401, *REFUSALS, 500, 503)},
     "not JSON from the backend": _answered(answers.not_json),
+    "refused with a web page": _answered(partial(answers.raw, BAD_GATEWAY, headers=answers.HTML, code=502)),
     "no object from the backend": _answered(lambda: answers.json_value([])),
     "no content from the backend": _answered(lambda: answers.status(204)),
     "redirected": _answered(answers.redirect),

@@ -68,19 +68,29 @@ def with_token(name: str, make: Callable[[Backend], str], *, secret: bool = True
     return caller
 
 
+def _jwt(backend: Backend, person: str) -> str:
+    """The service's token, or where that is no JWT, that of a person, of which the same is asked."""
+    token = _service_token(backend)
+    try:
+        tokens.claims(token)
+    except NotVerified:
+        return backend.environment.credentials.get(person, token)
+    return token
+
+
 def tampered(make: Callable[[str], str]) -> Callable[[Backend], str]:
-    """A token made from the service's alone."""
-    return lambda backend: make(_service_token(backend))
+    """A token made from the service's alone, or from an allowlisted person's."""
+    return lambda backend: make(_jwt(backend, "backend_admin_token"))
 
 
 def in_role(role: str | None) -> Callable[[Backend], str]:
-    """The service's token in another role, rightly signed."""
+    """The service's token, or that of a person who is not allowlisted, in another role, rightly signed."""
     return minted(lambda token, key: tokens.with_role(token, key, role))
 
 
 def minted(make: Callable[[str, str], str]) -> Callable[[Backend], str]:
     """A token that only the signing key can make."""
-    return lambda backend: make(_service_token(backend), _credential(backend, "jwt_secret"))
+    return lambda backend: make(_jwt(backend, "backend_user_token"), _credential(backend, "jwt_secret"))
 
 
 def _admins_token(backend: Backend) -> str:
@@ -129,8 +139,7 @@ def _basic(backend: Backend) -> str:
     return base64.b64encode(f"service_role:{_service_token(backend)}".encode()).decode()
 
 
-def _service_jwt(backend: Backend) -> str:
-    token = _service_token(backend)
+def _whole(token: str) -> str:
     tokens.claims(token)  # not verified where it is no JWT
     return token
 
@@ -271,9 +280,9 @@ REFUSALS = (
             secret=False,
         ),
     ),
-    Refusal("sent as Basic", "AUTH-07", with_token("as Basic", _service_jwt, scheme="Basic")),
+    Refusal("sent as Basic", "AUTH-07", with_token("as Basic", tampered(_whole), scheme="Basic")),
     Refusal("sent as Basic, encoded", "AUTH-07", with_token("as Basic, encoded", _basic, scheme="Basic")),
-    Refusal("sent as Token", "AUTH-07", with_token("as Token", _service_jwt, scheme="Token")),
+    Refusal("sent as Token", "AUTH-07", with_token("as Token", tampered(_whole), scheme="Token")),
     # a person whom no allowlist has
     Refusal("user, no secret", "AUTH-08", with_token("of a user", _a_users_token, secret=False), UNAUTHORIZED),
     Refusal("user and secret", "AUTH-08", with_token("of a user", _a_users_token), UNAUTHORIZED),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -549,6 +549,38 @@ def test_both_endpoints_reach_the_same_state(media: Media, entity_type: str, kin
             actual={name: stream[name] for name in what},
             exchange=exchange,
         )
+
+
+REQUESTS: Mapping[str, Callable[[Show], dict[str, Any]]] = {
+    "a season by its id": lambda show: show.season.in_import,
+    "a season by its show and number": lambda show: show.season_by_number.in_import,
+    "a season, its type left out": lambda show: dict(show.season.by_import),
+    "a season, its type null": lambda show: {**show.season.by_import, "entity_type": None},
+    "a show": lambda show: show.show.in_import,
+}
+"""What an import may say of whom it is for."""
+
+
+@pytest.mark.clause("IMP-05")
+def test_both_endpoints_take_the_same_requests(media: Media) -> None:
+    """However whom it is for is said, either endpoint imports the image, or neither does."""
+    site = media.site()
+    page = site.page()
+    with media.show() as show, media.person() as somebody:
+        for what, members_of in REQUESTS.items():
+            urls, exchange = {endpoint: site.image().url for endpoint in (PLAIN, STREAM)}, None
+            for endpoint, url in urls.items():
+                body = {**members_of(show), "source_url": page, "images": [image_order(url)]}
+                exchange = sent(media, endpoint, json.dumps(body).encode())
+            later = media.streamed(somebody, page, [image_order(url) for url in urls.values()])
+            found = {endpoint: later.final(url).status for endpoint, url in urls.items()}
+            if len(set(found.values())) > 1:
+                raise Violation(
+                    f"an import for {what} is taken by one endpoint alone",
+                    expected="the image of both, or of neither, is a duplicate from now on",
+                    actual=found,
+                    exchange=exchange,
+                )
 
 
 def import_by(media: Media, endpoint: str, order: Order, kind: str, somebody: Entity) -> Exchange:

@@ -238,4 +238,6 @@ def _more(one: Look, other: Look) -> list[Row]:
 
 def _named(given: Imports, row: Row) -> str:
     asset_id = str(row.get("media_asset_id", row["id"]))
-    return given.kept.get(asset_id) or given.doomed.get(asset_id) or str(dict(row))
+    whose = f"the link of {row['entity_type']} {row['entity_id']} to " if "media_asset_id" in row else ""
+    what = given.kept.get(asset_id) or given.doomed.get(asset_id)
+    return str(dict(row)) if what is None else f"{whose}asset {asset_id} ({what})"

@@ -128,13 +128,14 @@ def test_images_that_differ_in_their_query_are_told_apart(media: Media) -> None:
 
 @pytest.mark.clause("SSE-03")
 def test_images_are_told_by_the_address_that_was_sent(media: Media) -> None:
-    """The same where the address is percent-encoded, has a fragment, or redirects to another one."""
+    """The same where the address is percent-encoded, has a fragment, or leads to what another one has."""
     site = media.site()
+    twice = answers.image(picture(f"{site.key} twice"))
     urls = [
         site.image("photo one, [1].png?size=large").url,
         site.image(None, answers.redirect(site.image().url)).url,
         f"{site.image().url}#large",
-        site.image().url,
+        *(site.image(None, twice).url for _ in range(2)),
     ]
     with media.person() as person:
         media.told(person, site.page(), [image_order(url) for url in urls]).judge("SSE-03")

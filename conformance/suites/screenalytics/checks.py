@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from conformance.errors import PremiseBroken, Violation
-from conformance.screenalytics import Import, Offer, Person, Screenalytics
+from conformance.screenalytics import DEFAULT_IMPORT_LIMIT, Import, Offer, Person, Screenalytics
 
 
 def was_called(seen: Import, person: Person) -> None:
@@ -39,6 +39,7 @@ def follows(seen: Import, person: Person, clause: str) -> None:
     )
 
 
+_LIMIT = f" (a person's images are limited to `sync.import_limit` of the environment, else {DEFAULT_IMPORT_LIMIT})"
 _ORDER = "seed_only=true first, and seed_only=false only, and always, after an empty seed_only=true"
 _BREACHES = {
     "FALL-01": "the first call is not seed_only=true",
@@ -60,8 +61,10 @@ def counts(seen: Import, expected: dict[str, int], *, clause: str, person: Perso
     __tracebackhide__ = True
     actual = {name: seen.count(name, clause=clause) for name in expected}
     if actual != expected:
+        name = "imported_facebank_images"
+        is_of_images = name in expected and actual[name] != expected[name]
         raise Violation(
-            "the import counted otherwise",
+            f"the import counted otherwise{_LIMIT if clause in ('SYNC-01', 'SYNC-02') and is_of_images else ''}",
             clause=clause,
             expected=expected,
             actual=actual if person is None else f"{actual}\n{seen.timeline(person)}",

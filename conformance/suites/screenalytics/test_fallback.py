@@ -98,6 +98,17 @@ def test_the_first_call_after_a_failure_asks_for_seeds(screenalytics: Screenalyt
             checks.follows(seen, person, "FALL-01")
 
 
+@pytest.mark.clause("FALL-01")
+def test_the_first_call_asks_for_seeds_however_many_had_none(screenalytics: Screenalytics) -> None:
+    """The same for each of many people of whom none has seeds."""
+    offers = [screenalytics.unseeded(1) for _ in range(min(6, screenalytics.max_people))]
+    with screenalytics.episode(*offers) as episode:
+        seen = screenalytics.run(episode)
+        for person in episode.people[: len(offers)]:
+            if "FALL-01" in seen.ruling(person).clauses:
+                checks.follows(seen, person, "FALL-01")
+
+
 @pytest.mark.clause("FALL-11")
 def test_every_call_says_seed_only(screenalytics: Screenalytics) -> None:
     """`seed_only` is always explicit, as `true` or `false`, also where a later page is asked for."""

@@ -128,7 +128,8 @@ def test_a_rerun_imports_what_is_new(screenalytics: Screenalytics) -> None:
 def test_rows_are_seeds_that_wait_for_approval(screenalytics: Screenalytics) -> None:
     """Every inserted row has `is_seed = true`, `approved = false`, and a `person` that exists."""
     count = screenalytics.import_limit
-    with screenalytics.episode(screenalytics.seeded(count), screenalytics.unseeded(count)) as episode:
+    # without others the primary photo is one of the seeds
+    with screenalytics.episode(screenalytics.seeded(count, others=0), screenalytics.unseeded(count)) as episode:
         seen = screenalytics.run(episode)
         for person in episode.people[:2]:
             images = stored(screenalytics, seen, person)
@@ -217,6 +218,15 @@ def reordered(screenalytics: Screenalytics, person: Person) -> Person:
     return screenalytics.offer_anew(person, replace(person.offer, seeds=seeds, every=every))
 
 
+def fewer(screenalytics: Screenalytics, person: Person) -> Person:
+    """The first of the same photos alone."""
+    seeds, every = (
+        tuple(answers.rows(json.loads(answer.body)[:1]) for answer in each)
+        for each in (person.offer.seeds, person.offer.every)
+    )
+    return screenalytics.offer_anew(person, replace(person.offer, seeds=seeds, every=every))
+
+
 def flagged_meanwhile(screenalytics: Screenalytics, person: Person) -> Person:
     """The photos that came as a fallback are seeds by now."""
     return screenalytics.offer_anew(person, replace(person.offer, seeds=person.offer.every))
@@ -228,7 +238,7 @@ def failing(screenalytics: Screenalytics, person: Person) -> Person:
 
 
 @pytest.mark.clause("SYNC-04")
-@pytest.mark.parametrize("change", [unchanged, reordered, flagged_meanwhile, failing])
+@pytest.mark.parametrize("change", [unchanged, reordered, fewer, flagged_meanwhile, failing])
 def test_a_rerun_adds_no_row(screenalytics: Screenalytics, change: Callable[[Screenalytics, Person], Person]) -> None:
     """Never a second `face_bank_images` or `person` row for the same thing, also once all is as it was before."""
     limit = screenalytics.import_limit

@@ -81,12 +81,12 @@ def worst(findings: Sequence[Finding]) -> Verdict:
 
 
 def drift_text(findings: Sequence[Finding]) -> str:
-    """The text of `drift`: what is promised less, and in one line what could not be told."""
+    """The text of `drift`: what is promised less, what may be, and in one line what only one side states."""
     less = [finding for finding in findings if finding.change.verdict is Verdict.BREAKING]
     finer = [finding for finding in findings if openapi.is_finer(finding.change)]
     open_ = [one for one in findings if one.change.verdict is Verdict.UNPROVEN and one not in finer]
     lines = [f"promises less: {line(finding).removeprefix('breaking').lstrip(': ')}" for finding in less]
-    lines += [f"not known: {line(finding).removeprefix('unproven').lstrip(': ')}" for finding in open_]
+    lines += [f"may promise less: {line(finding).removeprefix('unproven').lstrip(': ')}" for finding in open_]
     if finer:
         lines.append(f"{len(finer)} bounds, patterns or formats are stated on one side only (--json lists them)")
     if less:

@@ -664,7 +664,7 @@ class PhotosGuardOnlyForSeeds(Backend):
 # TOG-01: the path
 
 
-@rogue(breaks=["TOG-01", "AUTH-04", "TOG-03"])
+@rogue(breaks=["TOG-01", "AUTH-04", "OAS-01"])
 class ToggleTakesPutAlone(Backend):
     """Is reached by PUT, and by PATCH no longer."""
 

@@ -395,8 +395,9 @@ class RepeatsAnsweredFromACache(Backend):
     async def store_flag(self, connection: Connection, link: Link, flag: bool) -> bool:
         if time.monotonic() - self.stored.get((link.id, flag), -60.0) < 5:
             return flag
+        stored = await super().store_flag(connection, link, flag)
         self.stored[link.id, flag] = time.monotonic()
-        return await super().store_flag(connection, link, flag)
+        return stored
 
 
 @rogue(breaks=["GEN-01"])

@@ -601,12 +601,23 @@ def test_page_is_taken_as_it_was_previewed_last(
     first = some_day(chance)
     with media.show() as show:
         before = article(site, "article.html", [image], first)
-        media.deleted(imported(media, show.season, before.page, [image])[image.url].asset_id, exclude=False)
+        deleted = imported(media, show.season, before.page, [image])[image.url].asset_id
+        media.deleted(deleted, exclude=False)
         given = article(site, "article.html", [changed], first + datetime.timedelta(days=500))
         found = candidate(media.previewed(given.page, show.season), changed.url)
         if not set(words_of(changed.caption)) <= set(words_of(str(found.raw.get("context")))):
             return  # what a preview remembers of a page is its own
-        imported_as_stated(media, tables, show.season, given, changed, found, clause)
+        told = media.streamed(show.season, given.page, [order(found, "cast")])
+        final = told.final(found.url)
+        if final.status == "duplicate" and normal_id(str(final.media_asset_id)) == normal_id(deleted):
+            raise PremiseBroken(
+                "DEL-01",
+                "an asset that was deleted is there",
+                expected="a new asset",
+                actual=final.media_asset_id,
+                exchange=told.exchange,
+            )
+        as_stated(tables, stored_as(told, found.url), given, changed, clause)
 
 
 # --- CAST-03: the article's date -------------------------------------------------------------------------------------

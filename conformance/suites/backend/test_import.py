@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from conformance import expect
 from conformance.core_tables import Row
-from conformance.errors import Violation
+from conformance.errors import PremiseBroken, Violation
 from conformance.exchange import Exchange
 from conformance.lab import Answer, answers
 from conformance.media import KINDS, Entity, Media, Show, image_order, premise, read_import
@@ -415,6 +415,15 @@ def test_other_photos_that_come_and_go_take_no_flag_back(media: Media) -> None:
         seen["the import of another photo"] = seeds_of(media, person)
         media.deleted(asset_id, exclude=False)
         seen["its delete"] = seeds_of(media, person)
+        every = media.backend.listing(person.entity_id, seed_only=False)
+    if not every.urls:
+        raise PremiseBroken(
+            "DEL-01",
+            "a delete took another asset",
+            expected="the photo that was not deleted",
+            actual=[],
+            exchange=every.exchange,
+        )
     for what, seeds in seen.items():
         if not seeds:
             raise Violation(f"after {what} a seed is none", expected=True, actual=False, exchange=exchange)

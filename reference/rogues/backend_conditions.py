@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import contextlib
 import gzip
 import hashlib
 import hmac
@@ -1000,3 +1001,55 @@ class FailureInOnePlace(Backend):
         if self.failure is not None:
             raise self.failure
         return flag
+
+
+@rogue(breaks=["AUTH-09"])
+class WrongSchemeIsQuoted(Backend):
+    """Shows, at the photos, what stood in an `Authorization` that is no Bearer: also a token without its scheme."""
+
+    def authorize_reader(self, request: Request) -> None:
+        given = self.header(request, "authorization")
+        if given and self.bearer_token(request) is None:
+            raise HTTPException(
+                401,
+                f"Authorization must be 'Bearer <token>', not {given.decode('latin-1')!r}",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        super().authorize_reader(request)
+
+
+_READERS_PATH = re.compile(r"/api/v1/screenalytics/(people|episodes)/[0-9a-f-]{36}/(photos|cast)")
+
+
+@rogue(breaks=["AUTH-11"])
+class GuardKnowsLowerCaseIdsAlone(Backend):
+    """Guards the readers' paths by a pattern that has UUIDs in lower case, where the endpoints take any."""
+
+    def authorize_reader(self, request: Request) -> None:
+        if _READERS_PATH.fullmatch(request.scope["path"]):
+            super().authorize_reader(request)
+
+
+@rogue(breaks=["AUTH-12"])
+class EmptyEmailIsOnTheList(Backend):
+    """Looks for the caller's email in the allowlist's text: part of one is found too, and the empty one of a phone."""
+
+    def may_use_media(self, claims: Mapping[str, Any]) -> bool:
+        email = claims.get("email")
+        allowlist = ",".join(sorted(self.settings.admin_emails))
+        return self.is_service_role(claims) or (isinstance(email, str) and email.lower() in allowlist)
+
+
+@rogue(breaks=["PHO-12"])
+class ReadingElectsAPrimary(Backend):
+    """Makes the first photo of a gallery that has no primary one its primary, when the gallery is read."""
+
+    async def select_photos(self, connection: Connection, person_id: UUID, query: PhotoQuery) -> Sequence[PhotoRow]:
+        rows = await super().select_photos(connection, person_id, query)
+        if rows and not query.seed_only and not query.offset and not any(row.is_primary for row in rows):
+            with contextlib.suppress(psycopg.Error):
+                await connection.execute(
+                    "update core.media_links set is_primary = true, updated_at = now() where id = %s",
+                    (rows[0].link_id,),
+                )
+        return rows

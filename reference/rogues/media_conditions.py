@@ -39,7 +39,7 @@ from reference.media import (
     Scraped,
     Wanted,
 )
-from reference.page import Document, Image, Page
+from reference.page import SOURCE, Document, Image, Page
 from reference.purge import Import, Purge
 from reference.rogues import rogue
 from reference.rogues.media_upkeep import CountsFromAnErrorsBody
@@ -1583,3 +1583,74 @@ class FailureOfTheLatestCount(Backend):
         if self.failure is not None:
             raise self.failure
         return found
+
+
+@rogue(breaks=["PRE-07"])
+class PreviewFillsInDates(Backend):
+    """Gives the assets that were imported from a page its date, where they have none, once it is previewed."""
+
+    async def candidates(
+        self, found: Page, query: PreviewQuery, excluded: AbstractSet[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        if found.published_at is not None:
+            async with self.pool.connection() as connection:
+                await connection.execute(
+                    "update core.media_assets set metadata = metadata || %s, updated_at = now()"
+                    " where source = %s and metadata ->> 'source_page_url' = %s"
+                    " and metadata ->> 'source_created_at' is null",
+                    (Jsonb({"source_created_at": found.published_at}), SOURCE, query.url),
+                )
+        return await super().candidates(found, query, excluded)
+
+
+@rogue(breaks=["PRE-06", "PRE-05"])
+class SeasonByNumberIsItsShow(Backend):
+    """Takes the show's exclusions for those of a season that is named by show and number."""
+
+    async def preview_entity(self, body: Mapping[str, Any]) -> Entity | None:
+        entity = await super().preview_entity(body)
+        if entity is None or entity.type != "season" or body.get("entity_id") or body.get("season_id"):
+            return entity
+        _, show = await self.find_season(body)
+        return show
+
+
+@rogue(breaks=["SSE-06", "IMP-02"])
+class SameMessageIsToldOnce(Backend):
+    """Tells each message of a summary's errors once, however many images it stands for."""
+
+    def summary(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
+        summary = super().summary(outcomes)
+        return {**summary, "errors": list(dict.fromkeys(summary["errors"]))}
+
+
+@rogue(breaks=["DEL-01", "EXC-01", "EXC-02"])
+class TwoKindsCannotBeExcluded(Backend):
+    """Excludes an image from all its entities in one statement, which must not name one of them twice."""
+
+    async def write_exclusions(
+        self, connection: Connection, asset: Asset, links: Sequence[AssetLink], caller: str | None
+    ) -> None:
+        rows = []
+        for link in links:
+            address = link.context.get("source_image_url") or asset.source_url
+            if address is not None:
+                rows.append(
+                    {
+                        "entity_type": link.entity_type,
+                        "entity_id": str(link.entity_id),
+                        "page_url": link.context.get("source_page_url") or asset.metadata.get("source_page_url"),
+                        "image_url": address,
+                        "canonical": self.canonical(address),
+                    }
+                )
+        await connection.execute(
+            "insert into core.media_scrape_exclusions as known (entity_type, entity_id, source_page_url,"
+            " source_image_url, source_image_url_canonical, reason, created_by)"
+            " select entity_type, entity_id, page_url, image_url, canonical, 'deleted by an admin', %s::text"
+            " from jsonb_to_recordset(%s)"
+            " as r (entity_type text, entity_id uuid, page_url text, image_url text, canonical text)"
+            " on conflict (entity_type, entity_id, source_image_url_canonical)"
+            " do update set source_page_url = coalesce(known.source_page_url, excluded.source_page_url)",
+            (caller, Jsonb(rows)),
+        )

@@ -126,13 +126,26 @@ def _a_users_token(backend: Backend) -> str:
             raise missing from None
 
 
-def _boasters_token(backend: Backend) -> str:
-    """A person's who says to be an admin, or any person's where none can be made."""
-    claims = {"role": "admin", "is_admin": True}
+def _persons_token(backend: Backend, **claims: Any) -> str:
+    """A person's with these claims, or any person's where none can be made."""
     try:
-        return minted(lambda service, key: tokens.of_a_person(service, key, user_metadata=claims))(backend)
+        return minted(lambda service, key: tokens.of_a_person(service, key, **claims))(backend)
     except NotVerified:
         return _a_users_token(backend)
+
+
+def _boasters_token(backend: Backend) -> str:
+    """A person's who says to be an admin."""
+    return _persons_token(backend, user_metadata={"role": "admin", "is_admin": True})
+
+
+def _nearly_an_admins_token(backend: Backend) -> str:
+    """A person's whose email is the beginning of an allowlisted one's."""
+    try:
+        email = str(tokens.claims(_credential(backend, "backend_admin_token"))["email"])
+    except (NotVerified, KeyError):
+        return _a_users_token(backend)
+    return _persons_token(backend, email=email[:-1])
 
 
 def _basic(backend: Backend) -> str:
@@ -675,6 +688,20 @@ WRONG_READERS: dict[str, Callable[[str], str | None]] = {
     "the token doubled": lambda token: f"Bearer {token}{token}",
 }
 
+OTHER_SCHEMES: dict[str, Callable[[str], str]] = {
+    "no scheme": lambda token: token,
+    "Token": lambda token: f"Token {token}",
+    "Basic": lambda token: f"Basic {token}",
+}
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "upper case": str.upper,
+    "without hyphens": lambda person_id: person_id.replace("-", ""),
+    "in braces": lambda person_id: f"{{{person_id}}}",
+    "as a URN": lambda person_id: f"urn:uuid:{person_id}",
+}
+"""Other forms of a UUID, of which a target may take any or none."""
+
 
 @pytest.mark.clause("AUTH-11")
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in WRONG_READERS.items()])
@@ -733,10 +760,21 @@ def test_photos_of_nobody_are_refused(backend: Backend, make: Callable[[str], st
     expect.not_granted(exchange, what="a call of an unknown person's photos")
 
 
+@pytest.mark.clause("AUTH-11")
+@pytest.mark.parametrize("spelled", [pytest.param(form, id=name) for name, form in SPELLINGS.items()])
+def test_photos_are_refused_however_the_id_is_written(backend: Backend, spelled: Callable[[str], str]) -> None:
+    """No form of a person's id is a way around the guard."""
+    with backend.some_person() as person_id:
+        exchange = backend.photos(spelled(person_id), caller=Caller())
+    expect.not_granted(exchange, what="a call of the photos without a token")
+
+
 @pytest.mark.clause("AUTH-09")
-@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in WRONG_READERS.items()])
+@pytest.mark.parametrize(
+    "make", [pytest.param(make, id=name) for name, make in {**WRONG_READERS, **OTHER_SCHEMES}.items()]
+)
 def test_refused_reading_repeats_no_secret(backend: Backend, make: Callable[[str], str | None]) -> None:
-    """No refusal of the photos repeats the service token."""
+    """No refusal of the photos repeats the service token, with what scheme or without one it was sent."""
     token = _credential(backend, "screenalytics_token")
     with backend.some_person() as person_id:
         exchange = backend.photos(person_id, caller=Caller(make(token)))
@@ -776,6 +814,14 @@ MEDIA_REFUSALS = (
     ),
     Refusal("user", "AUTH-12", with_token("of a user", _a_users_token, secret=False), UNAUTHORIZED),
     Refusal("user and secret", "AUTH-12", with_token("of a user", _a_users_token), UNAUTHORIZED),
+    *(
+        Refusal(f"user, {name}", "AUTH-12", with_token(f"of a user, {name}", make, secret=False), UNAUTHORIZED)
+        for name, make in (
+            # as of a person who signed in by phone, or anonymously
+            ("email empty", lambda backend: _persons_token(backend, email="")),
+            ("beginning of an admin's email", _nearly_an_admins_token),
+        )
+    ),
 )
 
 

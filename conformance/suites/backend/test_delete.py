@@ -147,6 +147,21 @@ def test_delete_removes_what_nobody_has(media: Media, tables: CoreTables, exclud
 
 @pytest.mark.clause("DEL-01")
 @pytest.mark.parametrize("exclude", [False, True], ids=["exclude=false", "exclude=true"])
+def test_delete_removes_what_an_entity_has_twice(media: Media, tables: CoreTables, exclude: bool) -> None:
+    """An image that one entity has as two kinds is deleted like any other."""
+    site = media.site()
+    image = site.image()
+    page = site.page([image])
+    with media.show() as show:
+        kept = Kept(media.stored(show.season, page, image.url, "poster"), image.url, page, (show.season,))
+        media.streamed(show.season, page, [image_order(image.url, "promo")])
+        exchange = media.delete(kept.asset_id, exclude=exclude)
+        expect.status(exchange, expect.SUCCESS, what="the delete of an image that an entity has as two kinds")
+        is_removed(media, tables, kept, exchange)
+
+
+@pytest.mark.clause("DEL-01")
+@pytest.mark.parametrize("exclude", [False, True], ids=["exclude=false", "exclude=true"])
 def test_delete_removes_a_seed(media: Media, tables: CoreTables, exclude: bool) -> None:
     """A photo that seeds a person's face bank is deleted like any other."""
     site = media.site()

@@ -512,3 +512,13 @@ def test_reading_changes_nothing(backend: Backend, size: Sizes, limit: int) -> N
                 actual=backend.stored(person),
                 exchange=first.exchange,
             )
+
+
+@pytest.mark.clause("PHO-12")
+def test_reading_what_was_imported_changes_nothing(media: Media) -> None:
+    """The same of photos that were imported, of which none is primary."""
+    if not can_import(media):
+        return  # other tests show what can be seen here
+    with imported_gallery(media, 3) as person:
+        first = media.backend.snapshot(person.entity_id)
+        expect.unchanged(first, media.backend.snapshot(person.entity_id), what="reading")

@@ -585,6 +585,21 @@ def test_another_entitys_exclusions_change_nothing(media: Media, entity_type: st
         offers(media.previewed(page, entity), images, what="a preview for an entity that excluded nothing")
 
 
+@pytest.mark.clause("PRE-06")
+def test_exclusions_are_the_seasons_however_it_is_named(media: Media) -> None:
+    """A season that is named by its show and number is offered what it is by its id, whatever its show has excluded."""
+    site = media.site()
+    images = [site.image(), site.image()]
+    page = site.page(images)
+    with media.show() as show:
+        excluded(media, show.show, page, [images[0].url])
+        if not media.previewed(page, show.season).shows(images[0].url):
+            return  # a show's exclusions may be its seasons' too
+        exchange = media.preview(page, entity_type="season", **show.season_by_number.by_import)
+        if exchange.status == 200 and not (preview := read_preview(exchange)).error:
+            offers(preview, images, what="a preview for a season by its number, whose show excluded something,")
+
+
 def of_nobody(entity: Entity) -> dict[str, dict[str, Any]]:
     """Members that name no entity, though they say its type."""
     entity_type = {"entity_type": entity.entity_type}
@@ -640,10 +655,11 @@ def written(media: Media, before: tuple[Look, list[Any]], after: tuple[Look, lis
 def test_previewing_writes_nothing(media: Media) -> None:
     """After previews of a page its images are no assets, nobody's photos, not excluded, and offered as before."""
     site = media.site()
-    known, fresh, unwanted = images = [site.image() for _ in range(3)]
+    known, poster, fresh, unwanted = images = [site.image() for _ in range(4)]
     page = site.page(images, published=PUBLISHED)
     with media.person() as person:
         media.stored(person, page, known.url, "cast")
+        media.stored(person, page, poster.url, "poster")
         excluded(media, person, page, [unwanted.url])
         before = look(media, site, person)
         if changes := written(media, before, look(media, site, person)):

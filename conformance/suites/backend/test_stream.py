@@ -117,6 +117,15 @@ def test_one_image_is_told_whole(media: Media, fate: Fate) -> None:
         told_of(media, order).judge("SSE-03", "SSE-06")
 
 
+@pytest.mark.clause("SSE-06")
+def test_one_broken_image_twice_is_counted_as_told(media: Media) -> None:
+    """The same where an address that is broken is sent twice, so that both errors may have the same words."""
+    site = media.site()
+    broken = site.image(None, answers.status(404)).url
+    with media.person() as person:
+        media.told(person, site.page(), [image_order(broken), image_order(broken)]).judge("SSE-06")
+
+
 @pytest.mark.clause("SSE-03")
 def test_images_that_differ_in_their_query_are_told_apart(media: Media) -> None:
     """An image's own `url` is the whole of it, as it was sent."""

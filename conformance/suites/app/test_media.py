@@ -721,7 +721,8 @@ FAILURES: Mapping[str, Callable[[int], Answer]] = {
     "text": lambda code: answers.raw(b"Internal Server Error", headers=TEXT, code=code),
     "web page": lambda code: answers.raw(BAD_GATEWAY, headers=answers.HTML, code=code),
     "null": lambda code: answers.raw(b"null", code=code),
-    "not JSON": lambda code: answers.raw(b"{", code=code),
+    # with words, which an app may show as they are
+    "not JSON": lambda code: answers.raw(b'{"detail": "the detector is down', code=code),
     "nothing": lambda code: answers.raw(b"", headers=(), code=code),
 }
 STATUSES = (404, 422, 500, 503)

@@ -555,7 +555,8 @@ class Media:
     def asset(self, *, hosted: bool) -> Iterator[Asset]:
         """A fresh media asset, with a hosted copy or without one."""
         with self.backend.states.given("media asset", hosted=hosted) as values:
-            hosted_url = values["hosted_url"]
+            # serializers may leave out what is null
+            hosted_url = values["hosted_url"] if hosted else values.get("hosted_url")
             yield Asset(
                 str(values["media_asset_id"]),
                 str(values["source_url"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -208,6 +208,13 @@ def _judge_clause(clause: Clause, results: Sequence[Result], selected: bool) -> 
     return ClauseVerdict(clause, Verdict.NOT_SELECTED)
 
 
+def _anything_verified(verdicts: Set[Verdict]) -> bool:
+    """Whether a run says anything of its target: a warning alone does not where other clauses could not be verified."""
+    if verdicts & {Verdict.PASSED, Verdict.FAILED, Verdict.WAIVED}:
+        return True
+    return Verdict.WARNED in verdicts and Verdict.NOT_VERIFIED not in verdicts
+
+
 def judge(clauses: Mapping[str, Clause], results: Iterable[Result], terms: Terms) -> Judgement:
     """One verdict per clause of the registry, and the exit code of the run."""
     by_clause: dict[str, list[Result]] = {clause: [] for clause in clauses}
@@ -237,6 +244,6 @@ def judge(clauses: Mapping[str, Clause], results: Iterable[Result], terms: Terms
         codes.append(ExitCode.FAILED)
     if any(verdict is Verdict.ERROR for verdict in of.values()):
         codes.append(ExitCode.TARGET_ERROR)
-    if not any(verdict in (Verdict.PASSED, Verdict.FAILED, Verdict.WARNED, Verdict.WAIVED) for verdict in of.values()):
+    if not _anything_verified(set(of.values())):
         codes.append(ExitCode.NOTHING_VERIFIED)
     return Judgement(verdicts, worst_exit_code(codes), tuple(problems))

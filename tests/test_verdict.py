@@ -109,7 +109,13 @@ ONLY = frozenset({"A-01"})
 EXITS: dict[str, tuple[Judgement, int, str]] = {
     "passed": (judged(PASSED), 0, "conforming"),
     "failed": (judged(FAILED, OTHER_PASSED), 1, "failed"),
-    "warned": (judged(WARNED), 0, "conforming"),
+    "warned": (judged(WARNED, selected=ONLY), 0, "conforming"),
+    "warned, the rest not verified": (judged(WARNED), 5, "nothing_verified"),
+    "warned, another passed, the rest not verified": (
+        judged(WARNED, OTHER_PASSED),
+        0,
+        "conforming",
+    ),
     "warned, strict": (judged(WARNED, strict=True), 1, "failed"),
     "passed, strict": (judged(PASSED, strict=True), 0, "conforming"),
     "error": (judged(ERROR, OTHER_PASSED), 6, "error"),
@@ -122,7 +128,7 @@ EXITS: dict[str, tuple[Judgement, int, str]] = {
     "no results": (judged(), 5, "nothing_verified"),
     "nothing selected": (judged(selected=frozenset()), 5, "nothing_verified"),
     "required and passed": (judged(PASSED, required=ONLY), 0, "conforming"),
-    "required and warned": (judged(WARNED, required=ONLY), 0, "conforming"),
+    "required and warned": (judged(WARNED, selected=ONLY, required=ONLY), 0, "conforming"),
     "required and not verified": (judged(NOT_VERIFIED, OTHER_PASSED, required=ONLY), 1, "failed"),
     "required and not verified, nothing else": (judged(NOT_VERIFIED, required=ONLY), 1, "failed"),
     "required and error": (judged(ERROR, required=ONLY), 1, "failed"),
